@@ -1,0 +1,2 @@
+//! The command `wakewire`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! When to connect: one attempt at a time, with growing waits between.

@@ -1,0 +1,202 @@
+//! Which messages a service takes: ranges of message types, and the scale of amounts. No I/O, no clock.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use crate::message::{Message, Precision};
+
+/// A family of message types; a service with a domain refuses every other type before a byte is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Domain {
+    /// Types 1–19: what markets say.
+    MarketData,
+    /// Types 20–39: what strategies conclude.
+    Signals,
+    /// Types 40–79: what is done about it.
+    Execution,
+}
+
+impl Domain {
+    /// Every domain, in the order of their ranges.
+    pub const ALL: [Self; 3] = [Self::MarketData, Self::Signals, Self::Execution];
+
+    /// Returns the name as written in `services.toml`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MarketData => "market_data",
+            Self::Signals => "signals",
+            Self::Execution => "execution",
+        }
+    }
+
+    /// Returns the message types that belong to the domain.
+    pub const fn types(self) -> RangeInclusive<u16> {
+        match self {
+            Self::MarketData => 1..=19,
+            Self::Signals => 20..=39,
+            Self::Execution => 40..=79,
+        }
+    }
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which scales of amounts a service takes. A message that carries no amounts passes everywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PrecisionContext {
+    /// Native token decimals only.
+    DexToken,
+    /// Eight-decimal fixed point only.
+    TraditionalExchange,
+    /// Either; each message says which. The default.
+    #[default]
+    Mixed,
+}
+
+impl PrecisionContext {
+    /// Every context.
+    pub const ALL: [Self; 3] = [Self::DexToken, Self::TraditionalExchange, Self::Mixed];
+
+    /// Returns the name as written in `services.toml`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DexToken => "dex_token",
+            Self::TraditionalExchange => "traditional_exchange",
+            Self::Mixed => "mixed",
+        }
+    }
+
+    /// Returns whether a message in this scale may pass.
+    pub const fn takes(self, precision: Option<Precision>) -> bool {
+        match (self, precision) {
+            (Self::Mixed, _) | (_, None) => true,
+            (Self::DexToken, Some(scale)) => matches!(scale, Precision::TokenNative),
+            (Self::TraditionalExchange, Some(scale)) => matches!(scale, Precision::FixedPoint8),
+        }
+    }
+}
+
+impl fmt::Display for PrecisionContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a service takes: the largest payload, the domain and the scale, checked before a message is accepted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Admission {
+    pub(crate) max_message_bytes: usize,
+    pub(crate) domain: Option<Domain>,
+    pub(crate) precision: PrecisionContext,
+}
+
+/// Why a message is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    TooLarge {
+        bytes: usize,
+        limit: usize,
+    },
+    WrongType {
+        message_type: u16,
+        domain: Domain,
+    },
+    WrongPrecision {
+        precision: Precision,
+        context: PrecisionContext,
+    },
+    LongField {
+        field: &'static str,
+        bytes: usize,
+    },
+}
+
+impl Admission {
+    /// Checks one message; cheap enough for every send.
+    pub(crate) fn check(&self, message: &Message) -> Result<(), Refusal> {
+        let bytes = message.payload.len();
+        if bytes > self.max_message_bytes {
+            return Err(Refusal::TooLarge {
+                bytes,
+                limit: self.max_message_bytes,
+            });
+        }
+        if let Some(domain) = self.domain
+            && !domain.types().contains(&message.message_type)
+        {
+            return Err(Refusal::WrongType {
+                message_type: message.message_type,
+                domain,
+            });
+        }
+        if let Some(precision) = message.precision
+            && !self.precision.takes(message.precision)
+        {
+            return Err(Refusal::WrongPrecision {
+                precision,
+                context: self.precision,
+            });
+        }
+        for (field, text) in [
+            ("target", &message.target),
+            ("correlation_id", &message.correlation_id),
+        ] {
+            if let Some(text) = text
+                && text.len() > FIELD_LIMIT
+            {
+                return Err(Refusal::LongField {
+                    field,
+                    bytes: text.len(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The longest target or correlation id: one length byte would do, and headers are not for payloads.
+pub(crate) const FIELD_LIMIT: usize = 255;
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { bytes, limit } => {
+                write!(
+                    f,
+                    "the message has {bytes} bytes, the service takes {limit} (`max_message_bytes`)"
+                )
+            }
+            Self::WrongType {
+                message_type,
+                domain,
+            } => {
+                let (first, last) = (
+                    domain.types().start().to_owned(),
+                    domain.types().end().to_owned(),
+                );
+                write!(
+                    f,
+                    "message type {message_type} is not of domain `{domain}`, which is {first}–{last}"
+                )
+            }
+            Self::WrongPrecision { precision, context } => {
+                write!(
+                    f,
+                    "amounts in {precision:?} do not belong on a service with `precision_context = \"{context}\"`"
+                )
+            }
+            Self::LongField { field, bytes } => {
+                write!(
+                    f,
+                    "`{field}` has {bytes} bytes, at most {FIELD_LIMIT} travel"
+                )
+            }
+        }
+    }
+}

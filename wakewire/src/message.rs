@@ -1,0 +1,121 @@
+//! What is sent: bytes, and the little that travels beside them. No I/O, no clock.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// One message: a payload and what travels beside it, whatever the transport.
+///
+/// Cloning is cheap: payload and strings are shared. `Message::default()` is valid, an empty payload
+/// of type 0.
+///
+/// ```
+/// use wakewire::{Message, MessagePriority};
+///
+/// let tick = Message::new("WETH/USDC 3412.07").with_type(7).with_priority(MessagePriority::High);
+/// assert_eq!(&tick.payload[..4], b"WETH");
+/// assert_eq!(Message::default().priority, MessagePriority::Normal);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "users write it as a literal with `..Default::default()`"
+)]
+pub struct Message {
+    /// The bytes; wakewire never looks into them.
+    pub payload: Bytes,
+    /// Whom inside the service it is for; at most 255 bytes travel.
+    pub target: Option<Arc<str>>,
+    /// What an answer or a log line can be matched by; at most 255 bytes travel.
+    pub correlation_id: Option<Arc<str>>,
+    /// When it happened, in nanoseconds since the Unix epoch; 0 means "not said".
+    ///
+    /// The library reads no clock for it: whoever wants a time sets it.
+    pub timestamp: u64,
+    /// Which kind of message the payload is; a service with a `domain` takes only that domain's range.
+    pub message_type: u16,
+    /// How urgent it is. Carried to the receiver; one sink is one ordered lane whatever it says.
+    pub priority: MessagePriority,
+    /// In which scale the payload's amounts are, if it carries amounts.
+    pub precision: Option<Precision>,
+}
+
+impl Message {
+    /// Makes a message of type 0 with this payload.
+    pub fn new(payload: impl Into<Bytes>) -> Self {
+        Self {
+            payload: payload.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Sets whom inside the service it is for.
+    #[must_use]
+    pub fn with_target(mut self, target: impl Into<Arc<str>>) -> Self {
+        self.target = Some(target.into());
+        self
+    }
+
+    /// Sets the correlation id.
+    #[must_use]
+    pub fn with_correlation_id(mut self, id: impl Into<Arc<str>>) -> Self {
+        self.correlation_id = Some(id.into());
+        self
+    }
+
+    /// Sets the time of the event, in nanoseconds since the Unix epoch.
+    #[must_use]
+    pub const fn with_timestamp(mut self, nanoseconds: u64) -> Self {
+        self.timestamp = nanoseconds;
+        self
+    }
+
+    /// Sets the message type.
+    #[must_use]
+    pub const fn with_type(mut self, message_type: u16) -> Self {
+        self.message_type = message_type;
+        self
+    }
+
+    /// Sets the priority.
+    #[must_use]
+    pub const fn with_priority(mut self, priority: MessagePriority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Says in which scale the payload's amounts are.
+    #[must_use]
+    pub const fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = Some(precision);
+        self
+    }
+}
+
+/// How urgent a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "two bits on the wire: there are exactly four"
+)]
+pub enum MessagePriority {
+    /// May wait.
+    Low,
+    /// The default.
+    #[default]
+    Normal,
+    /// Before the others, where there is a choice.
+    High,
+    /// Something is wrong if this waits.
+    Critical,
+}
+
+/// The scale of the amounts in a payload. No amount ever passes through a float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Precision {
+    /// Integers in the token's own decimals: 18 for WETH, 6 for USDC.
+    TokenNative,
+    /// Fixed point with eight decimals, as traditional exchanges quote.
+    FixedPoint8,
+}

@@ -1,0 +1,1 @@
+//! Which services there are: as written, as meant, every fault with its place.

@@ -1,0 +1,1 @@
+//! Several sinks behind one name.

@@ -1,0 +1,1 @@
+//! A connection opened by the first message.
