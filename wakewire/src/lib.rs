@@ -16,7 +16,9 @@ mod error;
 mod message;
 mod outbox;
 pub mod registry;
+mod relay;
 pub mod sink;
+mod wire;
 
 pub use backoff::LazyConfig;
 pub use domain::{Domain, PrecisionContext};

@@ -1,0 +1,1 @@
+//! The delivery rules of a relay as values. No I/O, no clock.

@@ -1,0 +1,376 @@
+//! One frame: a header of 32 bytes, then extensions and payload, or a control frame's CBOR. No I/O, no clock.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::ProtocolError;
+use crate::message::{Message, MessagePriority, Precision};
+
+/// What every frame starts with.
+pub(crate) const HEADER: usize = 32;
+
+/// The sequences of a session stay below this, so that arithmetic on them cannot overflow.
+pub(crate) const SEQUENCE_LIMIT: u64 = 1 << 63;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Hello = 1,
+    Welcome = 2,
+    Reject = 3,
+    Data = 4,
+    Ack = 5,
+    Gap = 6,
+    Request = 7,
+    Response = 8,
+    Failure = 9,
+    Ping = 10,
+    Pong = 11,
+    Close = 12,
+    Negotiate = 13,
+    Positions = 14,
+}
+
+impl Kind {
+    const fn parse(byte: u8) -> Result<Self, ProtocolError> {
+        Ok(match byte {
+            1 => Self::Hello,
+            2 => Self::Welcome,
+            3 => Self::Reject,
+            4 => Self::Data,
+            5 => Self::Ack,
+            6 => Self::Gap,
+            7 => Self::Request,
+            8 => Self::Response,
+            9 => Self::Failure,
+            10 => Self::Ping,
+            11 => Self::Pong,
+            12 => Self::Close,
+            13 => Self::Negotiate,
+            14 => Self::Positions,
+            _ => return Err(ProtocolError::UnknownKind(byte)),
+        })
+    }
+}
+
+/// The fixed part of a frame; little-endian on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// Bytes after the header.
+    pub(crate) length: u32,
+    pub(crate) kind: Kind,
+    pub(crate) flags: u8,
+    pub(crate) message_type: u16,
+    /// Of the producer's session.
+    pub(crate) sequence: u64,
+    /// Nanoseconds since the Unix epoch, 0 = none.
+    pub(crate) timestamp: u64,
+    /// Which producer, as numbered by a relay towards its consumers; 0 between two peers.
+    pub(crate) origin: u32,
+    /// CRC-32C over header (origin and this field as zero) and body, when [`CHECKSUM`] is set.
+    pub(crate) checksum: u32,
+}
+
+/// The low two bits are the priority.
+const PRIORITY: u8 = 0b11;
+/// Extensions stand between header and payload.
+pub(crate) const EXTENSIONS: u8 = 1 << 2;
+/// The checksum field holds one.
+pub(crate) const CHECKSUM: u8 = 1 << 3;
+const RESERVED: u8 = !(PRIORITY | EXTENSIONS | CHECKSUM);
+
+const ORIGIN_AT: usize = 24;
+const CHECKSUM_AT: usize = 28;
+
+impl Header {
+    /// Makes the header of a control frame.
+    pub(crate) const fn control(kind: Kind) -> Self {
+        Self {
+            length: 0,
+            kind,
+            flags: 0,
+            message_type: 0,
+            sequence: 0,
+            timestamp: 0,
+            origin: 0,
+            checksum: 0,
+        }
+    }
+
+    /// Reads a header; refuses kinds, flags and sequences that this version does not know.
+    pub(crate) fn parse(bytes: &[u8; HEADER]) -> Result<Self, ProtocolError> {
+        let flags = bytes[5];
+        if flags & RESERVED != 0 {
+            return Err(ProtocolError::ReservedFlags(flags));
+        }
+        let sequence = u64::from_le_bytes(field(bytes, 8));
+        if sequence >= SEQUENCE_LIMIT {
+            return Err(ProtocolError::Sequence(sequence));
+        }
+        Ok(Self {
+            length: u32::from_le_bytes(field(bytes, 0)),
+            kind: Kind::parse(bytes[4])?,
+            flags,
+            message_type: u16::from_le_bytes(field(bytes, 6)),
+            sequence,
+            timestamp: u64::from_le_bytes(field(bytes, 16)),
+            origin: u32::from_le_bytes(field(bytes, ORIGIN_AT)),
+            checksum: u32::from_le_bytes(field(bytes, CHECKSUM_AT)),
+        })
+    }
+
+    /// Writes the header as it stands.
+    pub(crate) fn encode(&self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[0..4].copy_from_slice(&self.length.to_le_bytes());
+        bytes[4] = self.kind as u8;
+        bytes[5] = self.flags;
+        bytes[6..8].copy_from_slice(&self.message_type.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.sequence.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.timestamp.to_le_bytes());
+        bytes[24..28].copy_from_slice(&self.origin.to_le_bytes());
+        bytes[28..32].copy_from_slice(&self.checksum.to_le_bytes());
+        bytes
+    }
+
+    /// Returns the priority that the flags say.
+    pub(crate) const fn priority(&self) -> MessagePriority {
+        match self.flags & PRIORITY {
+            0 => MessagePriority::Low,
+            1 => MessagePriority::Normal,
+            2 => MessagePriority::High,
+            _ => MessagePriority::Critical,
+        }
+    }
+
+    /// Returns the bytes of the whole frame.
+    pub(crate) const fn frame_length(&self) -> usize {
+        HEADER + self.length as usize
+    }
+}
+
+/// Writes the origin into an encoded frame; the checksum does not cover it.
+pub(crate) fn stamp_origin(frame: &mut [u8], origin: u32) {
+    frame[ORIGIN_AT..ORIGIN_AT + 4].copy_from_slice(&origin.to_le_bytes());
+}
+
+/// Returns the checksum of a frame: origin and checksum count as zero.
+pub(crate) fn checksum(header: &[u8; HEADER], body: &[u8]) -> u32 {
+    let start = crc32c::crc32c(&header[..ORIGIN_AT]);
+    crc32c::crc32c_append(crc32c::crc32c_append(start, &[0; 8]), body)
+}
+
+/// Returns how many bytes a message takes on the wire.
+pub(crate) fn encoded_length(message: &Message) -> usize {
+    HEADER + extensions_length(message) + message.payload.len()
+}
+
+/// Appends a message as one `Data` frame. The caller has checked its size.
+pub(crate) fn encode_message(
+    message: &Message,
+    sequence: u64,
+    checksummed: bool,
+    out: &mut BytesMut,
+) {
+    let extensions = extensions_length(message);
+    let mut header = Header {
+        length: u32::try_from(extensions + message.payload.len()).unwrap_or(u32::MAX),
+        kind: Kind::Data,
+        flags: message.priority as u8,
+        message_type: message.message_type,
+        sequence,
+        timestamp: message.timestamp,
+        origin: 0,
+        checksum: 0,
+    };
+    if checksummed {
+        header.flags |= CHECKSUM;
+    }
+    if extensions == 0 {
+        if checksummed {
+            header.checksum = checksum(&header.encode(), &message.payload);
+        }
+        out.extend_from_slice(&header.encode());
+        out.extend_from_slice(&message.payload);
+        return;
+    }
+    header.flags |= EXTENSIONS;
+    let start = out.len();
+    out.extend_from_slice(&header.encode());
+    out.put_u16_le(u16::try_from(extensions - 2).unwrap_or(u16::MAX));
+    if let Some(target) = &message.target {
+        put_extension(out, Tag::Target, target.as_bytes());
+    }
+    if let Some(id) = &message.correlation_id {
+        put_extension(out, Tag::CorrelationId, id.as_bytes());
+    }
+    if let Some(precision) = message.precision {
+        put_extension(out, Tag::Precision, &[precision_code(precision)]);
+    }
+    out.extend_from_slice(&message.payload);
+    if checksummed {
+        let sum = checksum(&header.encode(), &out[start + HEADER..]);
+        out[start + CHECKSUM_AT..start + HEADER].copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+/// Appends a control frame.
+pub(crate) fn encode_control(
+    mut header: Header,
+    body: &[u8],
+    checksummed: bool,
+    out: &mut BytesMut,
+) {
+    header.length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    if checksummed {
+        header.flags |= CHECKSUM;
+        header.checksum = checksum(&header.encode(), body);
+    }
+    out.extend_from_slice(&header.encode());
+    out.extend_from_slice(body);
+}
+
+/// One received `Data` frame, borrowed from the read buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DataView<'a> {
+    pub(crate) header: Header,
+    /// Extensions and payload.
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> DataView<'a> {
+    /// Reads the frame at the start of these bytes, which the scanner has checked to be whole.
+    pub(crate) fn at(bytes: &'a [u8]) -> Result<Self, ProtocolError> {
+        let malformed = |what: &str| ProtocolError::Malformed {
+            kind: Kind::Data,
+            what: what.to_owned(),
+        };
+        let (head, rest) = bytes
+            .split_first_chunk()
+            .ok_or_else(|| malformed("no header"))?;
+        let header = Header::parse(head)?;
+        let body = rest
+            .get(..header.length as usize)
+            .ok_or_else(|| malformed("cut off"))?;
+        Ok(Self { header, body })
+    }
+
+    /// Returns where in the body the payload starts.
+    pub(crate) fn payload_at(&self) -> Result<usize, ProtocolError> {
+        if self.header.flags & EXTENSIONS == 0 {
+            return Ok(0);
+        }
+        let length = self
+            .body
+            .first_chunk()
+            .map(|bytes| usize::from(u16::from_le_bytes(*bytes)) + 2);
+        length
+            .filter(|&length| length <= self.body.len())
+            .ok_or_else(|| ProtocolError::Malformed {
+                kind: Kind::Data,
+                what: "extensions longer than the frame".to_owned(),
+            })
+    }
+
+    /// Makes an owned message whose payload shares `frame`, the memory that this view borrows from.
+    pub(crate) fn message(&self, frame: &Bytes) -> Result<Message, ProtocolError> {
+        let start = self.payload_at()?;
+        let mut message = Message {
+            payload: frame.slice(HEADER + start..HEADER + self.body.len()),
+            timestamp: self.header.timestamp,
+            message_type: self.header.message_type,
+            priority: self.header.priority(),
+            ..Message::default()
+        };
+        if start > 0 {
+            read_extensions(&self.body[2..start], &mut message)?;
+        }
+        Ok(message)
+    }
+}
+
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Tag {
+    Target = 1,
+    CorrelationId = 2,
+    Precision = 3,
+}
+
+/// Tag and length before each extension.
+const EXTENSION_HEAD: usize = 3;
+
+fn extensions_length(message: &Message) -> usize {
+    if message.target.is_none() && message.correlation_id.is_none() && message.precision.is_none() {
+        return 0;
+    }
+    let text =
+        |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| EXTENSION_HEAD + text.len());
+    let precision = if message.precision.is_some() {
+        EXTENSION_HEAD + 1
+    } else {
+        0
+    };
+    2 + text(&message.target) + text(&message.correlation_id) + precision
+}
+
+fn put_extension(out: &mut BytesMut, tag: Tag, value: &[u8]) {
+    out.put_u8(tag as u8);
+    out.put_u16_le(u16::try_from(value.len()).unwrap_or(u16::MAX));
+    out.extend_from_slice(value);
+}
+
+/// Reads tag, length, value triples; a tag that this version does not know is skipped, so that later ones
+/// may add some.
+fn read_extensions(mut bytes: &[u8], message: &mut Message) -> Result<(), ProtocolError> {
+    let malformed = |what: &str| ProtocolError::Malformed {
+        kind: Kind::Data,
+        what: what.to_owned(),
+    };
+    while let Some((head, rest)) = bytes.split_first_chunk::<EXTENSION_HEAD>() {
+        let length = usize::from(u16::from_le_bytes([head[1], head[2]]));
+        let (value, rest) = rest
+            .split_at_checked(length)
+            .ok_or_else(|| malformed("an extension is cut off"))?;
+        let text = || {
+            std::str::from_utf8(value)
+                .map(Arc::from)
+                .map_err(|_| malformed("an extension is not UTF-8"))
+        };
+        match head[0] {
+            tag if tag == Tag::Target as u8 => message.target = Some(text()?),
+            tag if tag == Tag::CorrelationId as u8 => message.correlation_id = Some(text()?),
+            tag if tag == Tag::Precision as u8 => message.precision = precision_from(value),
+            _ => {}
+        }
+        bytes = rest;
+    }
+    if bytes.is_empty() {
+        Ok(())
+    } else {
+        Err(malformed("an extension is cut off"))
+    }
+}
+
+const fn precision_code(precision: Precision) -> u8 {
+    match precision {
+        Precision::TokenNative => 1,
+        Precision::FixedPoint8 => 2,
+    }
+}
+
+const fn precision_from(value: &[u8]) -> Option<Precision> {
+    match value {
+        [1] => Some(Precision::TokenNative),
+        [2] => Some(Precision::FixedPoint8),
+        _ => None,
+    }
+}
+
+fn field<const N: usize>(bytes: &[u8; HEADER], at: usize) -> [u8; N] {
+    let mut field = [0; N];
+    field.copy_from_slice(&bytes[at..at + N]);
+    field
+}

@@ -1,0 +1,48 @@
+//! Consecutive frames of one session in one piece of memory: the unit that is kept, sent and handed on.
+//! No I/O, no clock.
+
+use bytes::{Buf, Bytes};
+
+use super::frame::HEADER;
+
+/// Frames `first..=last` of one session, encoded back to back.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) bytes: Bytes,
+}
+
+impl Run {
+    /// Returns how many frames there are.
+    pub(crate) const fn count(&self) -> u64 {
+        self.last + 1 - self.first
+    }
+
+    /// Drops the frames before `sequence`; walks over their headers, so it costs by the frame. A run that ends
+    /// before it is left empty (`first = last + 1`).
+    pub(crate) fn skip_to(&mut self, sequence: u64) {
+        while self.first < sequence && self.first <= self.last {
+            let length = frame_length(&self.bytes).min(self.bytes.len());
+            self.bytes.advance(length);
+            self.first += 1;
+        }
+    }
+
+    /// Takes the first frame off.
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        if self.first > self.last {
+            return None;
+        }
+        let length = frame_length(&self.bytes).min(self.bytes.len());
+        self.first += 1;
+        Some(self.bytes.split_to(length))
+    }
+}
+
+/// Returns the length of the frame that starts these bytes.
+pub(crate) fn frame_length(bytes: &[u8]) -> usize {
+    bytes.first_chunk().map_or(HEADER, |length| {
+        HEADER + u32::from_le_bytes(*length) as usize
+    })
+}
