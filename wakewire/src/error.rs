@@ -99,6 +99,24 @@ impl SinkError {
         self.failure_mut().0.message.take()
     }
 
+    /// Attaches the messages behind the refused one, which were not looked at.
+    #[must_use]
+    pub(crate) fn returning_rest(mut self, rest: Vec<Message>) -> Self {
+        self.failure_mut().0.rest = rest;
+        self
+    }
+
+    /// Takes out all messages of a batch that were not accepted, in order.
+    pub fn into_messages(mut self) -> Vec<Message> {
+        let details = &mut self.failure_mut().0;
+        details
+            .message
+            .take()
+            .into_iter()
+            .chain(details.rest.drain(..))
+            .collect()
+    }
+
     /// Returns whether trying again without changing anything cannot help.
     pub const fn is_permanent(&self) -> bool {
         matches!(
@@ -236,6 +254,7 @@ struct Details {
     cause: Option<Arc<dyn Error + Send + Sync>>,
     hint: Option<Arc<str>>,
     message: Option<Message>,
+    rest: Vec<Message>,
 }
 
 impl Failure {

@@ -9,18 +9,23 @@
 )]
 
 mod backoff;
+mod delivery;
 mod dialer;
 mod domain;
 mod endpoint;
 mod error;
+mod link;
 mod message;
 mod outbox;
 pub mod registry;
 mod relay;
 pub mod sink;
+mod source;
+mod transport;
 mod wire;
 
 pub use backoff::LazyConfig;
+pub use delivery::{Delivery, WhenFull};
 pub use domain::{Domain, PrecisionContext};
 pub use endpoint::{Authority, Endpoint, EndpointError, Scheme};
 pub use error::{Failure, PartialFailure, Phase, SinkError, TrySendError};

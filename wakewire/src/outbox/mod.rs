@@ -1,5 +1,422 @@
-//! The bounded log of encoded frames with its cursor.
+//! The bounded log of encoded frames, and the cursor of the one connection that empties it. No I/O, no clock.
+//!
+//! A message is encoded once, into the tail. A connection takes what lies between its cursor and the end; the
+//! tail is sealed at that moment, so that the bytes can be written without a lock while further messages are
+//! appended behind them. Frames leave by acknowledgement only (rule P3), or, at most once, by being written.
+//! A queue of messages was the alternative: one allocation and one reference count per message, and a second
+//! encoding after every reconnect.
 
 mod ledger;
+mod segment;
 
-pub use ledger::{Dropped, Ledger};
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+pub use self::ledger::{Dropped, Ledger};
+use self::segment::Segment;
+use crate::delivery::{Delivery, WhenFull};
+use crate::message::Message;
+use crate::wire::frame::{encode_message, encoded_length};
+use crate::wire::run::Run;
+use crate::wire::{ProtocolError, SessionId};
+
+/// The bounds of an outbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// At most this many messages are held.
+    pub(crate) messages: usize,
+    /// At most this many encoded bytes are held; one message is always taken by an empty outbox.
+    pub(crate) bytes: usize,
+    pub(crate) delivery: Delivery,
+    pub(crate) when_full: WhenFull,
+    /// Whether frames carry a checksum.
+    pub(crate) checksummed: bool,
+}
+
+/// A bounded log of encoded frames of one session.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    session: SessionId,
+    limits: Limits,
+    sealed: VecDeque<Segment>,
+    tail: BytesMut,
+    tail_first: u64,
+    /// The sequence of the next message.
+    next: u64,
+    /// The next sequence to hand to the connection.
+    cursor: u64,
+    /// The highest sequence ever handed to a connection: nothing above it can be acknowledged.
+    sent: u64,
+    /// Everything up to here has left the log.
+    released: u64,
+    /// At most once: the last sequence and the number of messages of each write that is not confirmed yet.
+    unconfirmed: VecDeque<(u64, u64)>,
+    /// Frames held, sealed or not.
+    held: u64,
+    /// Bytes held in sealed segments.
+    sealed_bytes: usize,
+    /// How much memory the next tail gets.
+    tail_size: usize,
+    /// The largest frame accepted, so that a peer that takes less is noticed before it closes.
+    largest: usize,
+    counts: Counts,
+}
+
+/// What has left the log, and how.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    accepted: u64,
+    delivered: u64,
+    in_doubt: u64,
+    dropped: Dropped,
+    undelivered: u64,
+}
+
+/// What became of a message that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Appended {
+    /// It is owed from now on.
+    Accepted,
+    /// Accepted, and an overflow rule gave it or an older one up.
+    Dropped,
+    /// There is no room; it was not accepted.
+    Full,
+}
+
+impl Outbox {
+    /// Makes an empty one for a new session; allocates nothing.
+    pub(crate) fn new(session: SessionId, limits: Limits) -> Self {
+        Self {
+            session,
+            limits,
+            sealed: VecDeque::new(),
+            tail: BytesMut::new(),
+            tail_first: 1,
+            next: 1,
+            cursor: 1,
+            sent: 0,
+            released: 0,
+            unconfirmed: VecDeque::new(),
+            held: 0,
+            sealed_bytes: 0,
+            tail_size: SMALLEST_TAIL,
+            largest: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Returns the session's id.
+    pub(crate) const fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Returns the first sequence that the peer must be told of (rule P2).
+    pub(crate) const fn first_owed(&self) -> u64 {
+        self.released + 1
+    }
+
+    /// Returns the sequence of the last accepted message.
+    pub(crate) const fn last(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// Returns whether nothing is owed.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
+    /// Returns whether everything up to `sequence` has left the log and, where it was written at most once,
+    /// is confirmed or given up as in doubt.
+    pub(crate) fn is_settled(&self, sequence: u64) -> bool {
+        let written = self
+            .sealed
+            .front()
+            .map_or(self.tail_first, Segment::first_owed)
+            > sequence;
+        let gone = written || self.held == 0;
+        gone && self
+            .unconfirmed
+            .front()
+            .is_none_or(|&(last, _)| last > sequence)
+    }
+
+    /// Returns whether there are frames that the connection has not taken.
+    pub(crate) const fn has_unsent(&self) -> bool {
+        self.cursor < self.next
+    }
+
+    /// Returns whether `written` must be called after a write.
+    pub(crate) fn forgets_on_write(&self) -> bool {
+        self.limits.delivery == Delivery::AtMostOnce
+    }
+
+    /// Returns whether a full outbox refuses at once.
+    pub(crate) fn rejects(&self) -> bool {
+        self.limits.when_full == WhenFull::Reject
+    }
+
+    /// Returns the largest frame accepted so far, in bytes.
+    pub(crate) const fn largest_frame(&self) -> usize {
+        self.largest
+    }
+
+    /// Returns where every accepted message is.
+    pub(crate) fn ledger(&self) -> Ledger {
+        let Counts {
+            accepted,
+            delivered,
+            in_doubt,
+            dropped,
+            undelivered,
+        } = self.counts;
+        let waiting =
+            self.sealed.iter().map(Segment::owed).sum::<u64>() + (self.next - self.tail_first);
+        Ledger {
+            accepted,
+            delivered,
+            in_doubt,
+            dropped,
+            undelivered,
+            waiting,
+        }
+    }
+
+    /// Rule P1: takes a message over, if there is room.
+    #[inline]
+    pub(crate) fn append(&mut self, message: &Message) -> Appended {
+        let length = encoded_length(message);
+        let mut outcome = Appended::Accepted;
+        if !self.has_room(length) {
+            match self.limits.when_full {
+                WhenFull::Block | WhenFull::Reject => return Appended::Full,
+                WhenFull::DropNewest => {
+                    self.counts.accepted += 1;
+                    self.counts.dropped.newest += 1;
+                    return Appended::Dropped;
+                }
+                WhenFull::DropOldest => {
+                    self.drop_oldest(length);
+                    outcome = Appended::Dropped;
+                    if !self.has_room(length) {
+                        // Everything held is under way: then the new one is the oldest not under way.
+                        self.counts.accepted += 1;
+                        self.counts.dropped.oldest += 1;
+                        return outcome;
+                    }
+                }
+            }
+        }
+        if self.tail.capacity() - self.tail.len() < length {
+            self.grow_tail(length);
+        }
+        encode_message(message, self.next, self.limits.checksummed, &mut self.tail);
+        self.next += 1;
+        self.held += 1;
+        self.counts.accepted += 1;
+        self.largest = self.largest.max(length);
+        outcome
+    }
+
+    /// Returns whether a message of no bytes would be taken now.
+    pub(crate) fn has_some_room(&self) -> bool {
+        self.has_room(1)
+    }
+
+    /// Takes frames from the cursor on, about `limit` bytes of them, without copying. Returns whether there
+    /// were any.
+    pub(crate) fn take(&mut self, limit: usize, pieces: &mut Vec<Bytes>) -> bool {
+        if !self.has_unsent() {
+            return false;
+        }
+        let mut taken = 0;
+        if self.cursor >= self.tail_first {
+            self.seal();
+        }
+        let mut index = self
+            .sealed
+            .partition_point(|segment| segment.last() < self.cursor);
+        while taken < limit {
+            let Some(segment) = self.sealed.get(index) else {
+                if self.tail.is_empty() {
+                    break;
+                }
+                self.seal();
+                continue;
+            };
+            let bytes = segment.from(self.cursor);
+            self.cursor = segment.last() + 1;
+            self.sent = self.sent.max(segment.last());
+            taken += bytes.len();
+            pieces.push(bytes);
+            index += 1;
+        }
+        taken > 0
+    }
+
+    /// Rules P3 and P4: forgets what may be forgotten and puts the cursor behind what the peer has.
+    pub(crate) fn welcomed(&mut self, acked: u64, have: u64) -> Result<(), ProtocolError> {
+        self.acknowledged(acked)?;
+        match self.limits.delivery {
+            Delivery::AtLeastOnce if have > self.sent => {
+                return Err(ProtocolError::AckBeyondSent {
+                    seq: have,
+                    sent: self.sent,
+                });
+            }
+            Delivery::AtLeastOnce => self.cursor = have.max(self.released) + 1,
+            Delivery::AtMostOnce => {
+                self.confirm(have);
+                // The rest of what earlier connections wrote stays in doubt.
+                self.unconfirmed.clear();
+                self.cursor = self.cursor.max(self.released + 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rule P3: forgets everything up to `seq`. Going back is ignored. Returns how many frames that frees.
+    pub(crate) fn acknowledged(&mut self, seq: u64) -> Result<u64, ProtocolError> {
+        if seq > self.sent {
+            return Err(ProtocolError::AckBeyondSent {
+                seq,
+                sent: self.sent,
+            });
+        }
+        match self.limits.delivery {
+            Delivery::AtLeastOnce => {
+                let released = self.release(seq);
+                self.counts.delivered += released;
+                self.cursor = self.cursor.max(seq + 1);
+                Ok(released)
+            }
+            Delivery::AtMostOnce => {
+                self.confirm(seq);
+                Ok(0)
+            }
+        }
+    }
+
+    /// At most once: what the connection took has been written, or its connection broke under it, and leaves
+    /// the log. Some of it may have arrived, so none of it is sent again.
+    pub(crate) fn written(&mut self) {
+        if self.limits.delivery == Delivery::AtMostOnce {
+            let last = self.cursor - 1;
+            let released = self.release(last);
+            if released > 0 {
+                self.counts.in_doubt += released;
+                self.unconfirmed.push_back((last, released));
+            }
+        }
+    }
+
+    /// At most once: the connection is over, so what is not confirmed will not be: it stays in doubt.
+    pub(crate) fn disconnected(&mut self) {
+        self.written();
+        self.unconfirmed.clear();
+    }
+
+    /// Gives up everything that is still owed; returns how many messages that were.
+    pub(crate) fn give_up(&mut self) -> u64 {
+        self.seal();
+        let given_up = self.release(self.next - 1);
+        self.counts.undelivered += given_up;
+        self.cursor = self.next;
+        given_up
+    }
+
+    /// Frees the memory of an empty outbox whose link goes to sleep.
+    pub(crate) fn shrink(&mut self) {
+        if self.held == 0 {
+            self.tail = BytesMut::new();
+            self.tail_size = SMALLEST_TAIL;
+            self.sealed = VecDeque::new();
+        }
+    }
+
+    fn has_room(&self, length: usize) -> bool {
+        self.held == 0
+            || (self.held < self.limits.messages as u64
+                && self.sealed_bytes + self.tail.len() + length <= self.limits.bytes)
+    }
+
+    /// At most once: the peer has everything up to `seq`. Counted by whole writes.
+    fn confirm(&mut self, seq: u64) {
+        while let Some(&(last, count)) = self.unconfirmed.front()
+            && last <= seq
+        {
+            self.counts.in_doubt -= count;
+            self.counts.delivered += count;
+            self.unconfirmed.pop_front();
+        }
+    }
+
+    fn release(&mut self, seq: u64) -> u64 {
+        let mut released = 0;
+        while let Some(front) = self.sealed.front_mut() {
+            released += front.release(seq);
+            if front.owed() > 0 {
+                break;
+            }
+            self.sealed_bytes -= front.bytes();
+            self.sealed.pop_front();
+        }
+        self.held -= released;
+        self.released = self.released.max(seq);
+        released
+    }
+
+    fn seal(&mut self) {
+        if self.tail.is_empty() {
+            return;
+        }
+        let run = Run {
+            first: self.tail_first,
+            last: self.next - 1,
+            bytes: self.tail.split().freeze(),
+        };
+        self.sealed_bytes += run.bytes.len();
+        self.tail_first = self.next;
+        self.sealed.push_back(Segment::new(run));
+    }
+
+    /// Starts a new piece of memory, larger than the last: small sinks stay small, busy ones allocate rarely.
+    #[cold]
+    fn grow_tail(&mut self, length: usize) {
+        self.seal();
+        self.tail.reserve(length.max(self.tail_size));
+        self.tail_size = (self.tail_size * 2).min(LARGEST_TAIL);
+    }
+
+    fn drop_oldest(&mut self, length: usize) {
+        if self.cursor >= self.tail_first {
+            self.seal();
+        }
+        while !self.has_room(length) {
+            let index = self
+                .sealed
+                .partition_point(|segment| segment.last() < self.cursor);
+            let Some(segment) = self.sealed.get_mut(index) else {
+                if self.tail.is_empty() {
+                    return;
+                }
+                self.seal();
+                continue;
+            };
+            // At most once a connection takes whole segments, so this one is not under way in part.
+            self.sealed_bytes -= segment.drop_first();
+            self.held -= 1;
+            self.counts.dropped.oldest += 1;
+            self.cursor = segment.first_owed();
+            if segment.owed() == 0 {
+                self.sealed.remove(index);
+            }
+        }
+    }
+}
+
+/// The first piece of memory of a sink that wakes.
+const SMALLEST_TAIL: usize = 4 * 1024;
+
+/// Large enough that a write of it costs little more than its bytes, small enough to stay in the cache.
+const LARGEST_TAIL: usize = 128 * 1024;

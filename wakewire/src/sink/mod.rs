@@ -68,13 +68,15 @@ pub trait MessageSink: Send + Sync + fmt::Debug {
         Err(TrySendError::WouldWait(message))
     }
 
-    /// Sends these messages in order; stops at the first that is refused, which comes back in the error.
-    /// Those before it were accepted, those after it were not looked at and are gone with the `Vec`:
-    /// whoever must know sends one by one.
+    /// Sends these messages in order; stops at the first that is refused. Those that were not accepted come
+    /// back in the error: [`SinkError::into_messages`].
     fn send_batch(&self, messages: Vec<Message>) -> Sending<'_> {
         Sending::new(async move {
-            for message in messages {
-                self.send(message).await?;
+            let mut messages = messages.into_iter();
+            while let Some(message) = messages.next() {
+                if let Err(error) = self.send(message).await {
+                    return Err(error.returning_rest(messages.collect()));
+                }
             }
             Ok(())
         })

@@ -1,7 +1,11 @@
 //! The protocol `wakewire/1` as values: frames, greetings, and the delivery rules. No I/O, no clock.
 
 pub(crate) mod frame;
+pub(crate) mod hello;
+pub(crate) mod liveness;
 pub(crate) mod run;
+pub(crate) mod scan;
+pub(crate) mod session;
 
 use std::fmt;
 

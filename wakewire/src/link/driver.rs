@@ -1,0 +1,333 @@
+//! Opens a connection whenever one is wanted, and pumps it until it ends.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use rand::random;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
+
+use super::pump::{self, End};
+use super::{Phase, Shared};
+use crate::delivery::Delivery;
+use crate::dialer::{Dialer, Redial};
+use crate::error::{Phase as ErrorPhase, SinkError};
+use crate::outbox::Limits;
+use crate::transport::Duplex;
+use crate::transport::reader::FrameReader;
+use crate::wire::frame::{HEADER, Kind};
+use crate::wire::hello::{self, Hello, Producer, Reject, VERSION, Welcome};
+use crate::wire::liveness::ASK_AFTER;
+use crate::wire::scan::{Piece, Scanner};
+
+/// A greeted connection.
+pub(super) struct Session {
+    pub(super) reader: FrameReader<ReadHalf<Box<dyn Duplex>>>,
+    pub(super) writer: WriteHalf<Box<dyn Duplex>>,
+    /// What the peer said of itself.
+    pub(super) welcome: Welcome,
+}
+
+/// Runs until nothing is owed and nobody wants a connection.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut running = Running::start(&shared);
+    loop {
+        if running.sleeps() {
+            return;
+        }
+        shared.enter(Phase::Dialing);
+        if shared.lane.lock().connects > 0 {
+            // Somebody asks: a permanent error may have been mended meanwhile.
+            running.dialer.unpark();
+        }
+        let attempt = tokio::select! {
+            attempt = running.dialer.attempt(|| open(&shared)) => attempt,
+            () = told_to_stop(&shared) => continue,
+        };
+        match attempt {
+            Ok(session) => {
+                shared.enter(Phase::Up);
+                let (end, proved) = pump::run(&shared, session).await;
+                if proved {
+                    running.dialer.proved();
+                }
+                shared.ended(end, &mut running.dialer);
+            }
+            Err(error) => shared.failed(&error, running.dialer.failures()),
+        }
+    }
+}
+
+/// The existence of the driver; when it ends, however it ends, the lane knows.
+struct Running<'a> {
+    shared: &'a Shared,
+    dialer: Dialer,
+    asleep: bool,
+}
+
+impl<'a> Running<'a> {
+    fn start(shared: &'a Shared) -> Self {
+        let kept = shared.dialer.lock().take();
+        let dialer = kept.unwrap_or_else(|| Dialer::new(shared.config.lazy.clone()));
+        Self {
+            shared,
+            dialer,
+            asleep: false,
+        }
+    }
+
+    /// Goes to sleep if no connection is wanted; decided under the lock, so that a message accepted after it
+    /// starts a new driver.
+    fn sleeps(&mut self) -> bool {
+        let mut lane = self.shared.lane.lock();
+        if !lane.sleeps() {
+            return false;
+        }
+        self.asleep = true;
+        *self.shared.dialer.lock() = Some(std::mem::replace(
+            &mut self.dialer,
+            Dialer::new(self.shared.config.lazy.clone()),
+        ));
+        lane.running = false;
+        lane.parked = false;
+        lane.outbox.shrink();
+        if lane.phase() != Phase::Failed {
+            lane.enter(Phase::Asleep);
+        }
+        drop(lane);
+        self.shared.changed.notify_waiters();
+        true
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.asleep {
+            // Aborted by a deadline, or the runtime ends.
+            let mut lane = self.shared.lane.lock();
+            lane.outbox.disconnected();
+            lane.enter(Phase::Asleep);
+            self.asleep = true;
+            lane.running = false;
+            lane.parked = false;
+            drop(lane);
+            self.shared.changed.notify_waiters();
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn enter(&self, phase: Phase) {
+        let mut lane = self.lane.lock();
+        if lane.enter(phase) {
+            let told = lane.waiters > 0;
+            drop(lane);
+            let service = &self.config.service;
+            tracing::debug!(%service, endpoint = %self.config.endpoint, ?phase, "link");
+            if told {
+                self.changed.notify_waiters();
+            }
+        }
+    }
+
+    fn failed(&self, error: &SinkError, failures: u32) {
+        let mut lane = self.lane.lock();
+        lane.failed_attempts += 1;
+        let first = lane.phase() != Phase::Failed && failures <= 1;
+        lane.last_error = Some(self.placed(error, failures));
+        lane.enter(Phase::Failed);
+        drop(lane);
+        let service = &self.config.service;
+        if first || error.is_permanent() {
+            tracing::warn!(%service, endpoint = %self.config.endpoint, %error, failures, "no connection yet");
+        } else {
+            tracing::debug!(%service, endpoint = %self.config.endpoint, %error, failures, "no connection yet");
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Makes an attempt's error one of this service, with the number of attempts.
+    fn placed(&self, error: &SinkError, failures: u32) -> SinkError {
+        let phase = error.failure().failed_phase().unwrap_or(ErrorPhase::Dial);
+        let mut failure = self.failure().phase(phase).attempts(failures);
+        failure = match error.failure().source() {
+            Some(cause) => failure.because(cause.to_string()),
+            None => failure.because(error.to_string()),
+        };
+        if let Some(hint) = error.failure().advice() {
+            failure = failure.hint(hint);
+        }
+        match error {
+            SinkError::Protocol(_) => SinkError::Protocol(failure),
+            SinkError::InvalidConfig(_) => SinkError::InvalidConfig(failure),
+            _ => SinkError::ConnectionFailed(failure),
+        }
+    }
+
+    /// Draws the conclusions of a connection's end.
+    fn ended(&self, end: End, dialer: &mut Dialer) {
+        let mut lane = self.lane.lock();
+        lane.outbox.disconnected();
+        lane.parked = false;
+        let service = &self.config.service;
+        match end {
+            End::Rested => dialer.released(),
+            End::Left(reason) => {
+                tracing::info!(%service, %reason, "the peer closed the connection");
+                dialer.lost(Redial::Spread);
+            }
+            End::Lost(error) => {
+                tracing::warn!(%service, endpoint = %self.config.endpoint, %error, "connection lost");
+                lane.last_error = Some(error);
+                lane.lost = !self.config.lazy.auto_reconnect;
+                dialer.lost(Redial::Spread);
+            }
+        }
+        lane.enter(Phase::Asleep);
+        drop(lane);
+        self.changed.notify_waiters();
+    }
+}
+
+/// Waits until the driver is to end without a connection.
+async fn told_to_stop(shared: &Shared) {
+    loop {
+        if shared.lane.lock().rest.is_some() {
+            return;
+        }
+        shared.owed.notified().await;
+    }
+}
+
+/// Dials and greets: rule P2, and P3 and P4 for the answer.
+async fn open(shared: &Shared) -> Result<Session, SinkError> {
+    let dialed = shared.dial.dial().await;
+    let stream = dialed.map_err(|error| {
+        let hint = dial_hint(&error);
+        SinkError::ConnectionFailed(
+            shared
+                .failure()
+                .phase(ErrorPhase::Dial)
+                .because(error)
+                .hint(hint),
+        )
+    })?;
+    let (reader, mut writer) = split(stream);
+    let Limits {
+        checksummed,
+        delivery,
+        ..
+    } = shared.config.limits;
+    let mut reader = FrameReader::new(reader, Scanner::new(checksummed));
+    let greeting = |what: String| {
+        SinkError::ConnectionFailed(shared.failure().phase(ErrorPhase::Handshake).because(what))
+    };
+    let refused = |what: String, hint: &str| {
+        SinkError::Protocol(
+            shared
+                .failure()
+                .phase(ErrorPhase::Handshake)
+                .because(what)
+                .hint(hint),
+        )
+    };
+
+    let hello = {
+        let lane = shared.lane.lock();
+        Hello {
+            oldest: VERSION,
+            newest: VERSION,
+            service: shared.config.service.to_string(),
+            limits: hello::Limits {
+                frame: u32::MAX,
+                idle_ms: shared.config.idle_timeout.map_or(0, milliseconds),
+                ping_ms: milliseconds(ASK_AFTER),
+            },
+            producer: Some(Producer {
+                session: lane.outbox.session(),
+                first_owed: lane.outbox.first_owed(),
+                at_most_once: delivery == Delivery::AtMostOnce,
+            }),
+            consumer: None,
+        }
+    };
+    let mut bytes = BytesMut::new();
+    hello::encode(Kind::Hello, &hello, checksummed, &mut bytes);
+    writer
+        .write_all(&bytes)
+        .await
+        .map_err(|error| greeting(error.to_string()))?;
+    let answer = reader
+        .next()
+        .await
+        .map_err(|error| greeting(error.to_string()))?;
+    let welcome: Welcome = match answer {
+        Some(Piece::Control { header, body }) if header.kind == Kind::Welcome => {
+            hello::decode(Kind::Welcome, &body)
+                .map_err(|error| refused(error.to_string(), FOREIGN))?
+        }
+        Some(Piece::Control { header, body })
+            if matches!(header.kind, Kind::Reject | Kind::Close) =>
+        {
+            let Reject { code, text, .. } = hello::decode(header.kind, &body)
+                .map_err(|error| refused(error.to_string(), FOREIGN))?;
+            return Err(if code.is_permanent() {
+                refused(text, "compare the configurations of both sides")
+            } else {
+                greeting(text)
+            });
+        }
+        Some(_) => return Err(refused("the answer is not a welcome".to_owned(), FOREIGN)),
+        None => {
+            return Err(greeting(
+                "the peer closed the connection without an answer".to_owned(),
+            ));
+        }
+    };
+    let mut lane = shared.lane.lock();
+    let largest = lane.outbox.largest_frame().saturating_sub(HEADER);
+    if largest > welcome.limits.frame as usize {
+        let what = format!(
+            "a message of {largest} bytes waits, the peer takes {}",
+            welcome.limits.frame
+        );
+        return Err(refused(
+            what,
+            "raise `max_message_bytes` where the service listens",
+        ));
+    }
+    lane.outbox
+        .welcomed(welcome.acked, welcome.have)
+        .map_err(|error| {
+            refused(
+                error.to_string(),
+                "is another program's socket at this endpoint?",
+            )
+        })?;
+    lane.consumers = Some(welcome.consumers);
+    lane.connects_made += 1;
+    drop(lane);
+    // What the welcome acknowledged may be what somebody waits for.
+    shared.changed.notify_waiters();
+    Ok(Session {
+        reader,
+        writer,
+        welcome,
+    })
+}
+
+const FOREIGN: &str = "is it a wakewire peer that listens there?";
+
+fn dial_hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+            "nobody listens there: start the service, or correct the endpoint"
+        }
+        std::io::ErrorKind::PermissionDenied => "the socket belongs to another user",
+        std::io::ErrorKind::Unsupported => "use `unix://` or `tcp://`",
+        _ => "is the peer reachable from here?",
+    }
+}
+
+fn milliseconds(duration: std::time::Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,422 @@
+//! The pump: the one task that moves owed frames over a session while awake.
+//!
+//! ```text
+//!            first message, connect()          greeted
+//!   asleep ───────────────────────────► dialing ───────► up
+//!     ▲                                  ▲   │ failed     │ lost, and something is owed
+//!     │ nothing owed, idle, disconnect() │   ▼            │
+//!     └──────────────────────────────────┴ pausing ◄──────┘
+//! ```
+//!
+//! Asleep there is no task, no socket, no timer and no buffer. Only `closed` is final. What is owed is in the
+//! [`Outbox`](crate::outbox::Outbox), *when* to dial is the [`Dialer`](crate::dialer::Dialer)'s; here they are
+//! put to work.
+
+mod driver;
+mod lane;
+mod pump;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+use self::lane::{Lane, Offer};
+pub(crate) use self::lane::{Phase, Snapshot};
+use crate::backoff::LazyConfig;
+use crate::dialer::Dialer;
+use crate::domain::Admission;
+use crate::error::{self, Failure, SinkError, TrySendError};
+use crate::message::Message;
+use crate::outbox::{Ledger, Limits};
+use crate::transport::Dial;
+
+/// Where a link leads and how it behaves.
+#[derive(Clone, Debug)]
+pub(crate) struct LinkConfig {
+    pub(crate) service: Arc<str>,
+    /// The endpoint as written, for errors.
+    pub(crate) endpoint: Arc<str>,
+    pub(crate) limits: Limits,
+    pub(crate) admission: Admission,
+    pub(crate) lazy: LazyConfig,
+    /// After how long with nothing to do the connection is closed; none = never.
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) drain_timeout: Duration,
+}
+
+/// A sink's outbox and the task that empties it.
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+}
+
+/// What callers and the driver share.
+struct Shared {
+    config: LinkConfig,
+    dial: Box<dyn Dial>,
+    lane: Mutex<Lane>,
+    /// Lies here while no driver runs, so that failures are remembered over a sleep.
+    dialer: Mutex<Option<Dialer>>,
+    /// There is something for the driver to do.
+    owed: Notify,
+    /// Room, delivery or state have changed; only told while somebody waits.
+    changed: Notify,
+    runtime: OnceLock<Handle>,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+impl Link {
+    /// Makes a sleeping link; opens nothing.
+    pub(crate) fn new(config: LinkConfig, dial: Box<dyn Dial>) -> Self {
+        let runtime = OnceLock::new();
+        if let Ok(handle) = Handle::try_current() {
+            runtime.get_or_init(|| handle);
+        }
+        Self {
+            shared: Arc::new(Shared {
+                lane: Mutex::new(Lane::new(config.limits)),
+                dialer: Mutex::new(Some(Dialer::new(config.lazy.clone()))),
+                dial,
+                owed: Notify::new(),
+                changed: Notify::new(),
+                runtime,
+                task: Mutex::new(None),
+                config,
+            }),
+        }
+    }
+
+    /// Returns how the link is configured.
+    pub(crate) fn config(&self) -> &LinkConfig {
+        &self.shared.config
+    }
+
+    /// Returns state and counters.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.shared.lane.lock().snapshot()
+    }
+
+    /// Returns the state alone.
+    pub(crate) fn phase(&self) -> Phase {
+        self.shared.lane.lock().phase()
+    }
+
+    /// Returns where every accepted message is.
+    pub(crate) fn ledger(&self) -> Ledger {
+        self.shared.lane.lock().outbox.ledger()
+    }
+
+    /// Takes the message over, or says at once why not.
+    #[inline]
+    pub(crate) fn try_accept(&self, message: Message) -> Result<(), TrySendError> {
+        let shared = &self.shared;
+        if let Err(refusal) = shared.config.admission.check(&message) {
+            shared.lane.lock().refused += 1;
+            return Err(TrySendError::Refused(SinkError::refused(
+                refusal,
+                shared.failure(),
+                message,
+            )));
+        }
+        let mut lane = shared.lane.lock();
+        match lane.offer(&message) {
+            Offer::Taken if lane.needs_nobody() => Ok(()),
+            Offer::Taken => shared.wake(lane).map_err(TrySendError::Refused),
+            Offer::WouldWait => Err(TrySendError::WouldWait(message)),
+            Offer::Refused => {
+                let error = lane.refusal(shared.failure());
+                Err(TrySendError::Refused(error.returning(message)))
+            }
+        }
+    }
+
+    /// Waits for room, up to `wait_timeout`, and takes the message over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the message was not accepted.
+    pub(crate) async fn accept(&self, mut message: Message) -> Result<(), SinkError> {
+        let deadline = Instant::now().checked_add(self.shared.config.lazy.wait_timeout);
+        let waiter = Waiter::new(&self.shared);
+        loop {
+            let changed = self.shared.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            message = match self.try_accept(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Refused(error)) => return Err(error),
+                Err(TrySendError::WouldWait(message)) => message,
+            };
+            if !until(deadline, changed).await {
+                let mut lane = waiter.0.lane.lock();
+                lane.refused += 1;
+                return Err(lane.full(self.shared.failure()).returning(message));
+            }
+        }
+    }
+
+    /// Takes these messages over in order, as many as there is room for under one lock.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, some were accepted and the rest is gone with the future.
+    pub(crate) async fn accept_batch(&self, messages: Vec<Message>) -> Result<(), SinkError> {
+        let mut messages = messages.into_iter();
+        while let Some(message) = messages.next() {
+            if let Err(error) = self.try_accept(message).or_else(|error| match error {
+                TrySendError::WouldWait(message) => Err(message),
+                TrySendError::Refused(error) => Err(error.into_message().unwrap_or_default()),
+            }) && let Err(error) = self.accept(error).await
+            {
+                return Err(error.returning_rest(messages.collect()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the connection now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the attempt goes on only if something is owed.
+    pub(crate) async fn connect(&self) -> Result<(), SinkError> {
+        let shared = &self.shared;
+        let waiter = Waiter::connecting(shared);
+        let allowed = u64::from(shared.config.lazy.max_retries) + 1;
+        let before = shared.lane.lock().failed_attempts;
+        loop {
+            let changed = shared.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            {
+                let mut lane = waiter.0.lane.lock();
+                match lane.phase() {
+                    Phase::Up => return Ok(()),
+                    Phase::Closed => return Err(lane.refusal(shared.failure())),
+                    Phase::Asleep | Phase::Dialing | Phase::Failed => {}
+                }
+                let failed = lane.failed_attempts - before;
+                if let Some(error) = &lane.last_error
+                    && (failed >= allowed || (failed > 0 && error.is_permanent()))
+                {
+                    return Err(error.clone());
+                }
+                lane.rest = None;
+                lane.lost = false;
+                if !lane.running {
+                    shared.wake(lane)?;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until everything accepted before the call is settled; returns whether it is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, nothing is changed.
+    pub(crate) async fn flush(&self, within: Duration) -> bool {
+        let waiter = Waiter::new(&self.shared);
+        let last = self.shared.lane.lock().outbox.last();
+        waiter
+            .wait_until(within, |lane| lane.outbox.is_settled(last))
+            .await
+    }
+
+    /// Delivers what is owed, as long as `drain_timeout` allows, closes the connection and sleeps.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the connection stays as it is.
+    pub(crate) async fn disconnect(&self) -> Result<(), SinkError> {
+        let shared = &self.shared;
+        let within = shared.config.drain_timeout;
+        let drained = self.flush(within - goodbye(within)).await;
+        shared.lane.lock().ask_to_rest();
+        self.stop(goodbye(within)).await;
+        if drained {
+            return Ok(());
+        }
+        let lane = shared.lane.lock();
+        let waiting = lane.outbox.ledger().waiting;
+        let failure = shared.failure().phase(error::Phase::Close);
+        let failure = match &lane.last_error {
+            Some(error) => failure.because(format!(
+                "{waiting} messages still wait; last error: {error}"
+            )),
+            None => failure.because(format!("{waiting} messages still wait")),
+        };
+        Err(SinkError::Timeout(failure.hint(
+            "they are kept; the next send or `connect()` goes on with them",
+        )))
+    }
+
+    /// Delivers what is owed, as long as this allows, and closes for good; the rest is given up and counted.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the link takes no further messages but goes on delivering.
+    pub(crate) async fn close(&self, within: Duration) {
+        self.shared.lane.lock().closing = true;
+        self.shared.changed.notify_waiters();
+        self.flush(within.saturating_sub(goodbye(within))).await;
+        self.shared.lane.lock().ask_to_rest();
+        self.stop(goodbye(within)).await;
+        let given_up = self.shared.lane.lock().close();
+        self.shared.tell_given_up(given_up);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Waits for the driver to say goodbye, and ends it if it does not.
+    async fn stop(&self, within: Duration) {
+        let waiter = Waiter::new(&self.shared);
+        self.shared.owed.notify_one();
+        let has_stopped = |lane: &Lane| !lane.running || lane.rest.is_none();
+        if !waiter.wait_until(within, has_stopped).await {
+            self.shared.abort();
+            // An aborted task ends at its next await, which is at once.
+            waiter.wait_until(ABORT_WITHIN, |lane| !lane.running).await;
+        }
+    }
+}
+
+impl Drop for Link {
+    /// Without a runtime and without blocking: what is still owed is given up, counted and told.
+    fn drop(&mut self) {
+        let given_up = self.shared.lane.lock().close();
+        self.shared.tell_given_up(given_up);
+        self.shared.abort();
+    }
+}
+
+impl Shared {
+    fn failure(&self) -> Failure {
+        Failure::new(Arc::clone(&self.config.service)).endpoint(Arc::clone(&self.config.endpoint))
+    }
+
+    /// Starts the driver, or tells the one that waits for something to do.
+    fn wake(self: &Arc<Self>, mut lane: MutexGuard<'_, Lane>) -> Result<(), SinkError> {
+        if lane.running {
+            lane.parked = false;
+            drop(lane);
+            self.owed.notify_one();
+            return Ok(());
+        }
+        if lane.lost {
+            return Ok(());
+        }
+        let Some(runtime) = self.runtime() else {
+            return Err(SinkError::NoRuntime(
+                self.failure()
+                    .hint("make the sink, or use it first, inside a tokio runtime"),
+            ));
+        };
+        lane.running = true;
+        lane.rest = None;
+        drop(lane);
+        let task = runtime.spawn(driver::run(Arc::clone(self)));
+        *self.task.lock() = Some(task.abort_handle());
+        Ok(())
+    }
+
+    fn runtime(&self) -> Option<&Handle> {
+        if self.runtime.get().is_none()
+            && let Ok(handle) = Handle::try_current()
+        {
+            return Some(self.runtime.get_or_init(|| handle));
+        }
+        self.runtime.get()
+    }
+
+    fn abort(&self) {
+        if let Some(task) = self.task.lock().take() {
+            task.abort();
+        }
+    }
+
+    fn tell_given_up(&self, given_up: u64) {
+        if given_up > 0 {
+            let service = &self.config.service;
+            tracing::warn!(%service, undelivered = given_up, "closed with messages that were not delivered");
+        }
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Snapshot { phase, ledger, .. } = self.snapshot();
+        write!(
+            f,
+            "`{}` at {} ({phase:?}; {ledger})",
+            self.shared.config.service, self.shared.config.endpoint
+        )
+    }
+}
+
+/// Somebody who waits for `changed`; while there is none, nobody is told.
+struct Waiter<'a>(&'a Shared, bool);
+
+impl<'a> Waiter<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.lane.lock().waiters += 1;
+        Self(shared, false)
+    }
+
+    fn connecting(shared: &'a Shared) -> Self {
+        let mut lane = shared.lane.lock();
+        lane.waiters += 1;
+        lane.connects += 1;
+        drop(lane);
+        Self(shared, true)
+    }
+
+    /// Waits for the lane to be so, at most this long; returns whether it is.
+    async fn wait_until(&self, within: Duration, is_so: impl Fn(&Lane) -> bool) -> bool {
+        let deadline = Instant::now().checked_add(within);
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if is_so(&self.0.lane.lock()) {
+                return true;
+            }
+            if !until(deadline, changed).await {
+                return false;
+            }
+        }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut lane = self.0.lane.lock();
+        lane.waiters -= 1;
+        if self.1 {
+            lane.connects -= 1;
+        }
+    }
+}
+
+/// Waits for the event until the deadline; returns whether it came. No deadline: for as long as it takes.
+async fn until(deadline: Option<Instant>, event: impl Future<Output = ()>) -> bool {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, event).await.is_ok(),
+        None => {
+            event.await;
+            true
+        }
+    }
+}
+
+/// More than a runtime needs to drop a task that waits.
+const ABORT_WITHIN: Duration = Duration::from_millis(100);
+
+/// The part of a deadline that is kept for saying goodbye to the peer.
+fn goodbye(within: Duration) -> Duration {
+    (within / 10).min(Duration::from_millis(100))
+}

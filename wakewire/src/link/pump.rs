@@ -1,0 +1,245 @@
+//! One greeted connection: writes what is owed, reads what is acknowledged, watches the peer's pulse.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::Shared;
+use super::driver::Session;
+use crate::error::{Phase as ErrorPhase, SinkError};
+use crate::transport::reader::FrameReader;
+use crate::transport::{Duplex, write_pieces};
+use crate::wire::ProtocolError;
+use crate::wire::frame::{self, Header, Kind};
+use crate::wire::hello::{self, Code, Reject};
+use crate::wire::liveness::{LOOK_EVERY, Liveness, Pulse};
+use crate::wire::scan::Piece;
+
+/// How a connection ended.
+pub(super) enum End {
+    /// We closed it: nothing to do, or told to.
+    Rested,
+    /// The peer closed it and said so.
+    Left(String),
+    /// It broke.
+    Lost(SinkError),
+}
+
+/// What the three parts of a connection tell each other.
+#[derive(Default)]
+struct Signals {
+    ping: AtomicBool,
+    pong: AtomicBool,
+    idle: AtomicBool,
+    /// Counts what was received, so that the clock need not be read each time.
+    received: AtomicU64,
+    /// The peer has acknowledged something.
+    proved: AtomicBool,
+}
+
+/// Runs the connection to its end; returns also whether the peer has acknowledged something over it.
+pub(super) async fn run(shared: &Shared, session: Session) -> (End, bool) {
+    let Session {
+        reader,
+        writer,
+        welcome,
+    } = session;
+    let signals = Signals::default();
+    let idle = idle_limit(shared.config.idle_timeout, welcome.limits.idle_ms);
+    let end = tokio::select! {
+        end = read(shared, &signals, reader) => end,
+        end = write(shared, &signals, writer) => end,
+        end = watch(shared, &signals, idle) => end,
+    };
+    (end, signals.proved.load(Relaxed))
+}
+
+async fn write(shared: &Shared, signals: &Signals, mut writer: WriteHalf<Box<dyn Duplex>>) -> End {
+    let checksummed = shared.config.limits.checksummed;
+    let mut pieces: Vec<Bytes> = Vec::new();
+    let mut control = BytesMut::new();
+    loop {
+        for (flag, kind) in [(&signals.ping, Kind::Ping), (&signals.pong, Kind::Pong)] {
+            if flag.swap(false, Relaxed) {
+                frame::encode_control(Header::control(kind), &[], checksummed, &mut control);
+            }
+        }
+        if !control.is_empty() {
+            pieces.push(control.split().freeze());
+        }
+        let mut forgets = false;
+        let rests = {
+            let mut lane = shared.lane.lock();
+            let idle =
+                signals.idle.swap(false, Relaxed) && lane.outbox.is_empty() && lane.connects == 0;
+            let rests = lane.rest.is_some() || idle;
+            if !rests {
+                forgets =
+                    lane.outbox.take(WRITE_LIMIT, &mut pieces) && lane.outbox.forgets_on_write();
+                lane.parked = pieces.is_empty();
+            }
+            rests
+        };
+        if rests {
+            let goodbye = Reject {
+                code: Code::Done,
+                text: "done".to_owned(),
+                retry_after_ms: 0,
+            };
+            hello::encode(Kind::Close, &goodbye, checksummed, &mut control);
+            pieces.push(control.split().freeze());
+        }
+        if pieces.is_empty() {
+            shared.owed.notified().await;
+            continue;
+        }
+        let written = async {
+            write_pieces(&mut writer, &mut pieces).await?;
+            writer.flush().await
+        };
+        if let Err(error) = written.await {
+            return lost(shared, ErrorPhase::Write, error);
+        }
+        if rests {
+            // The peer reads the goodbye before the end; whatever it still says is of no concern.
+            return match writer.shutdown().await {
+                Ok(()) | Err(_) => End::Rested,
+            };
+        }
+        if forgets {
+            let mut lane = shared.lane.lock();
+            lane.outbox.written();
+            let told = lane.waiters > 0;
+            drop(lane);
+            if told {
+                shared.changed.notify_waiters();
+            }
+        }
+    }
+}
+
+async fn read(
+    shared: &Shared,
+    signals: &Signals,
+    mut reader: FrameReader<ReadHalf<Box<dyn Duplex>>>,
+) -> End {
+    loop {
+        let piece = match reader.next().await {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return lost(shared, ErrorPhase::Read, "the peer closed the connection"),
+            Err(error) => return lost(shared, ErrorPhase::Read, error),
+        };
+        signals.received.fetch_add(1, Relaxed);
+        let Piece::Control { header, body } = piece else {
+            return lost(
+                shared,
+                ErrorPhase::Read,
+                ProtocolError::Unexpected { kind: Kind::Data },
+            );
+        };
+        match header.kind {
+            Kind::Ack => {
+                let mut lane = shared.lane.lock();
+                match lane.outbox.acknowledged(header.sequence) {
+                    Ok(freed) => {
+                        if freed > 0 {
+                            signals.proved.store(true, Relaxed);
+                        }
+                    }
+                    Err(error) => {
+                        drop(lane);
+                        return lost(shared, ErrorPhase::Ack, error);
+                    }
+                }
+                lane.consumers = Some(u32::from(header.message_type));
+                let told = lane.waiters > 0;
+                drop(lane);
+                if told {
+                    shared.changed.notify_waiters();
+                }
+            }
+            Kind::Ping => {
+                signals.pong.store(true, Relaxed);
+                shared.owed.notify_one();
+            }
+            Kind::Pong => {}
+            Kind::Close => {
+                let reason = hello::decode::<Reject>(Kind::Close, &body)
+                    .map_or_else(|_| String::new(), |r| r.text);
+                return End::Left(reason);
+            }
+            kind => return lost(shared, ErrorPhase::Read, ProtocolError::Unexpected { kind }),
+        }
+    }
+}
+
+/// Looks at the clock now and then: pings a silent peer, gives a dead one up, lets an idle link sleep.
+async fn watch(shared: &Shared, signals: &Signals, idle: Option<Duration>) -> End {
+    let mut ticks = interval(
+        LOOK_EVERY
+            .min(idle.unwrap_or(LOOK_EVERY))
+            .max(Duration::from_millis(1)),
+    );
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut liveness = Liveness::new(Instant::now().into_std());
+    let (mut received, mut last, mut busy) = (0, 0, Instant::now());
+    loop {
+        let now = ticks.tick().await;
+        let count = signals.received.load(Relaxed);
+        if count != received {
+            received = count;
+            liveness.heard(now.into_std());
+        }
+        match liveness.look(now.into_std()) {
+            Pulse::Fine => {}
+            Pulse::Ask => {
+                signals.ping.store(true, Relaxed);
+                shared.owed.notify_one();
+            }
+            Pulse::Dead => {
+                return lost(
+                    shared,
+                    ErrorPhase::Read,
+                    "the peer has been silent for 15 s, also when asked",
+                );
+            }
+        }
+        if let Some(limit) = idle {
+            let lane = shared.lane.lock();
+            let accepted = lane.outbox.last();
+            let rests = lane.outbox.is_empty() && lane.connects == 0;
+            drop(lane);
+            if !rests || accepted != last {
+                (last, busy) = (accepted, now);
+            } else if now.duration_since(busy) >= limit {
+                signals.idle.store(true, Relaxed);
+                shared.owed.notify_one();
+            }
+        }
+    }
+}
+
+fn lost(
+    shared: &Shared,
+    phase: ErrorPhase,
+    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> End {
+    End::Lost(SinkError::ConnectionLost(
+        shared.failure().phase(phase).because(cause),
+    ))
+}
+
+/// The smaller of our own limit and 0.8 of what the peer announced: whoever may dial again retires first.
+fn idle_limit(ours: Option<Duration>, announced_ms: u32) -> Option<Duration> {
+    let peers = (announced_ms > 0).then(|| Duration::from_millis(u64::from(announced_ms)) * 4 / 5);
+    match (ours, peers) {
+        (Some(ours), Some(peers)) => Some(ours.min(peers)),
+        (ours, peers) => ours.or(peers),
+    }
+}
+
+/// What is handed to the system at once: two full socket buffers, so that the peer is never starved.
+const WRITE_LIMIT: usize = 256 * 1024;

@@ -1,0 +1,254 @@
+//! One connection that messages come from: reads and queues, acknowledges what was processed, watches the pulse.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::inbox::Inbox;
+use super::progress::{Acker, Progress};
+use crate::transport::door::{Reader, Writer};
+use crate::wire::frame::{self, Header, Kind};
+use crate::wire::hello::{self, Code, Gap, Reject};
+use crate::wire::liveness::{LOOK_EVERY, Liveness, Pulse};
+use crate::wire::scan::Piece;
+use crate::wire::{ProtocolError, SessionId};
+
+/// A greeted connection of a source.
+pub(super) struct Connection<'a> {
+    inbox: &'a Inbox,
+    acker: Arc<Acker>,
+    checksummed: bool,
+    /// Whose frames come over it, by origin.
+    origins: Mutex<Vec<Origin>>,
+    ping: AtomicBool,
+    pong: AtomicBool,
+    received: AtomicU64,
+    /// The queue is full: we do not read, so silence says nothing of the peer.
+    paused: AtomicBool,
+}
+
+/// One session on a connection.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) number: u32,
+    pub(super) session: SessionId,
+    pub(super) progress: Arc<Progress>,
+    /// What the peer has been told.
+    pub(super) told: u64,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// We were closed.
+    Closed,
+    /// The peer said goodbye.
+    Left(Reject),
+    /// It broke.
+    Lost(String),
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(
+        inbox: &'a Inbox,
+        acker: Arc<Acker>,
+        checksummed: bool,
+        origins: Vec<Origin>,
+    ) -> Self {
+        Self {
+            inbox,
+            acker,
+            checksummed,
+            origins: Mutex::new(origins),
+            ping: AtomicBool::new(false),
+            pong: AtomicBool::new(false),
+            received: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs it to its end.
+    pub(super) async fn run(&self, reader: Reader, writer: Writer) -> End {
+        tokio::select! {
+            end = self.read(reader) => end,
+            end = self.write(writer) => end,
+            end = self.watch() => end,
+        }
+    }
+
+    /// Returns whether anything was received over it.
+    pub(super) fn has_received(&self) -> bool {
+        self.received.load(Relaxed) > 0
+    }
+
+    async fn read(&self, mut reader: Reader) -> End {
+        loop {
+            if !self.inbox.has_room() {
+                self.paused.store(true, Relaxed);
+                self.inbox.room().await;
+                self.paused.store(false, Relaxed);
+            }
+            let piece = match reader.next().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => return End::Lost("the peer closed the connection".to_owned()),
+                Err(error) => return End::Lost(error.to_string()),
+            };
+            self.received.fetch_add(1, Relaxed);
+            match self.take(piece) {
+                Ok(None) => {}
+                Ok(Some(end)) => return end,
+                Err(error) => return End::Lost(error.to_string()),
+            }
+        }
+    }
+
+    fn take(&self, piece: Piece) -> Result<Option<End>, ProtocolError> {
+        match piece {
+            Piece::Run { origin, run } => {
+                let found = {
+                    let origins = self.origins.lock();
+                    origins
+                        .iter()
+                        .find(|known| known.number == origin)
+                        .map(|known| (known.session, Arc::clone(&known.progress)))
+                };
+                let (session, progress) = found.ok_or(ProtocolError::UnknownOrigin(origin))?;
+                self.inbox.data(session, &progress, run)?;
+            }
+            Piece::Control { header, body } => match header.kind {
+                Kind::Gap => self.gap(header.origin, hello::decode(Kind::Gap, &body)?),
+                Kind::Ping => {
+                    self.pong.store(true, Relaxed);
+                    self.acker.urge();
+                }
+                Kind::Pong => {}
+                Kind::Close => return Ok(Some(End::Left(hello::decode(Kind::Close, &body)?))),
+                kind => return Err(ProtocolError::Unexpected { kind }),
+            },
+        }
+        Ok(None)
+    }
+
+    fn gap(
+        &self,
+        number: u32,
+        Gap {
+            session,
+            after,
+            filtered,
+        }: Gap,
+    ) {
+        let progress = self.inbox.gap(session, after, filtered, &self.acker);
+        let mut origins = self.origins.lock();
+        match origins.iter_mut().find(|known| known.number == number) {
+            Some(known) => (known.session, known.progress) = (session, progress),
+            None => origins.push(Origin {
+                number,
+                session,
+                progress,
+                told: 0,
+            }),
+        }
+    }
+
+    async fn write(&self, mut writer: Writer) -> End {
+        let mut bytes = BytesMut::new();
+        loop {
+            self.acker.due(|| self.has_news()).await;
+            let closing = self.inbox.is_closing();
+            self.acknowledge(&mut bytes);
+            for (flag, kind) in [(&self.ping, Kind::Ping), (&self.pong, Kind::Pong)] {
+                if flag.swap(false, Relaxed) {
+                    frame::encode_control(Header::control(kind), &[], self.checksummed, &mut bytes);
+                }
+            }
+            if closing {
+                let goodbye = Reject {
+                    code: Code::Leaving,
+                    text: "it was closed".to_owned(),
+                    retry_after_ms: 0,
+                };
+                hello::encode(Kind::Close, &goodbye, self.checksummed, &mut bytes);
+            }
+            let written = async {
+                writer.write_all(&bytes).await?;
+                writer.flush().await
+            };
+            if let Err(error) = written.await {
+                return End::Lost(error.to_string());
+            }
+            bytes.clear();
+            if closing {
+                return match writer.shutdown().await {
+                    Ok(()) | Err(_) => End::Closed,
+                };
+            }
+        }
+    }
+
+    fn has_news(&self) -> bool {
+        self.origins
+            .lock()
+            .iter()
+            .any(|origin| origin.progress.processed() > origin.told)
+    }
+
+    /// Rule K4: cumulative, one frame a session.
+    fn acknowledge(&self, bytes: &mut BytesMut) {
+        for origin in self.origins.lock().iter_mut() {
+            let processed = origin.progress.processed();
+            if processed > origin.told {
+                origin.told = processed;
+                // The listener of a direct service is the one consumer there is.
+                let header = Header {
+                    sequence: processed,
+                    origin: origin.number,
+                    message_type: 1,
+                    ..Header::control(Kind::Ack)
+                };
+                frame::encode_control(header, &[], self.checksummed, bytes);
+            }
+        }
+    }
+
+    async fn watch(&self) -> End {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut liveness = Liveness::new(Instant::now().into_std());
+        let (mut received, mut silent_since_ping) = (0, Instant::now());
+        loop {
+            let now = ticks.tick().await;
+            let count = self.received.load(Relaxed);
+            if count != received {
+                received = count;
+                liveness.heard(now.into_std());
+            }
+            if self.paused.load(Relaxed) {
+                // We do not read, so that nothing can be heard: but the peer is to know that we live.
+                liveness.heard(now.into_std());
+                if now.duration_since(silent_since_ping) >= crate::wire::liveness::ASK_AFTER {
+                    silent_since_ping = now;
+                    self.ping.store(true, Relaxed);
+                    self.acker.urge();
+                }
+                continue;
+            }
+            match liveness.look(now.into_std()) {
+                Pulse::Fine => {}
+                Pulse::Ask => {
+                    self.ping.store(true, Relaxed);
+                    self.acker.urge();
+                }
+                Pulse::Dead => {
+                    return End::Lost(
+                        "the peer has been silent for 15 s, also when asked".to_owned(),
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What was received and not yet taken by the application, and what is known of each session.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::progress::{Acker, Progress};
+use crate::error::SinkError;
+use crate::wire::hello::Position;
+use crate::wire::run::Run;
+use crate::wire::session::Positions;
+use crate::wire::{ProtocolError, SessionId};
+
+/// The bounded queue between connections and the application.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    /// Something has come.
+    arrived: Notify,
+    /// The application has taken what was there.
+    taken: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    queue: VecDeque<Item>,
+    bytes: usize,
+    positions: Positions,
+    progress: HashMap<SessionId, Arc<Progress>>,
+    /// What the application should hear of: the peer refuses us.
+    error: Option<SinkError>,
+    closing: bool,
+    connects: u64,
+}
+
+/// One thing for the application, in order.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// Messages.
+    Run {
+        session: SessionId,
+        progress: Arc<Progress>,
+        run: Run,
+    },
+    /// Everything up to here is past, though it never came (rule K3).
+    Past {
+        progress: Arc<Progress>,
+        sequence: u64,
+    },
+    /// These were missed.
+    Missed {
+        session: SessionId,
+        range: RangeInclusive<u64>,
+    },
+}
+
+impl Inbox {
+    pub(super) fn new(at_most_once: bool) -> Self {
+        let _ = at_most_once;
+        Self {
+            state: Mutex::new(State {
+                queue: VecDeque::new(),
+                bytes: 0,
+                positions: Positions::default(),
+                progress: HashMap::new(),
+                error: None,
+                closing: false,
+                connects: 0,
+            }),
+            arrived: Notify::new(),
+            taken: Notify::new(),
+        }
+    }
+
+    /// Takes everything that is here; an error only when nothing else is.
+    pub(super) fn take(&self, into: &mut VecDeque<Item>) -> Option<SinkError> {
+        let mut state = self.state.lock();
+        if state.queue.is_empty() {
+            return state.error.take();
+        }
+        std::mem::swap(&mut state.queue, into);
+        state.bytes = 0;
+        drop(state);
+        self.taken.notify_waiters();
+        None
+    }
+
+    /// Waits until something comes; may return without.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, nothing is lost.
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Waits until there is room.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, nothing is lost.
+    pub(super) async fn room(&self) {
+        loop {
+            let taken = self.taken.notified();
+            tokio::pin!(taken);
+            taken.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            taken.await;
+        }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.state.lock().bytes < LIMIT
+    }
+
+    /// A producer greets a listener (rule R1): returns what may be forgotten, what is here, and the progress
+    /// to acknowledge. Progress and its acker stay the session's over all its connections.
+    pub(super) fn greeted(&self, session: SessionId, first_owed: u64) -> (u64, u64, Arc<Progress>) {
+        let mut state = self.state.lock();
+        if let Some(progress) = state.progress.get(&session) {
+            let processed = progress.processed();
+            state.positions.processed(session, processed);
+        }
+        let (acked, have) = state.positions.hello(session, first_owed);
+        let progress = Arc::clone(
+            state
+                .progress
+                .entry(session)
+                .or_insert_with(|| Arc::new(Progress::new(Arc::default()))),
+        );
+        progress.advance(acked);
+        state.connects += 1;
+        (acked, have, progress)
+    }
+
+    /// Rule K2: takes what is new of a run.
+    pub(super) fn data(
+        &self,
+        session: SessionId,
+        progress: &Arc<Progress>,
+        mut run: Run,
+    ) -> Result<(), ProtocolError> {
+        let mut state = self.state.lock();
+        let verdict = state.positions.data(session, run.first, run.last)?;
+        if let Some(range) = verdict.missed {
+            state.queue.push_back(Item::Missed { session, range });
+        }
+        run.skip_to(verdict.drop_before);
+        if run.first <= run.last {
+            state.bytes += run.bytes.len() + OVERHEAD;
+            state.queue.push_back(Item::Run {
+                session,
+                progress: Arc::clone(progress),
+                run,
+            });
+        }
+        drop(state);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Rule K3: of this session nothing up to `after` comes.
+    pub(super) fn gap(
+        &self,
+        session: SessionId,
+        after: u64,
+        filtered: bool,
+        acker: &Arc<Acker>,
+    ) -> Arc<Progress> {
+        let mut state = self.state.lock();
+        let (missed, past) = state.positions.gap(session, after, filtered);
+        let progress = Arc::clone(
+            state
+                .progress
+                .entry(session)
+                .or_insert_with(|| Arc::new(Progress::new(Arc::clone(acker)))),
+        );
+        if let Some(range) = missed {
+            state.queue.push_back(Item::Missed { session, range });
+        }
+        if past {
+            state.queue.push_back(Item::Past {
+                progress: Arc::clone(&progress),
+                sequence: after,
+            });
+        }
+        drop(state);
+        self.arrived.notify_one();
+        progress
+    }
+
+    /// Rule K1: what a consumer tells a relay when it attaches.
+    pub(super) fn positions(&self) -> Vec<Position> {
+        let mut state = self.state.lock();
+        let State {
+            positions,
+            progress,
+            ..
+        } = &mut *state;
+        for (&session, progress) in progress.iter() {
+            positions.processed(session, progress.processed());
+        }
+        positions
+            .iter()
+            .map(|(session, processed, have)| Position {
+                session,
+                processed,
+                have,
+            })
+            .collect()
+    }
+
+    /// The peer refuses us, which the application should know.
+    pub(super) fn fail(&self, error: SinkError) {
+        self.state.lock().error = Some(error);
+        self.arrived.notify_one();
+    }
+
+    pub(super) fn connected(&self) {
+        self.state.lock().connects += 1;
+    }
+
+    pub(super) fn connects(&self) -> u64 {
+        self.state.lock().connects
+    }
+
+    /// No further messages are wanted.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closing = true;
+        for progress in state.progress.values() {
+            progress.urge();
+        }
+        drop(state);
+        self.taken.notify_waiters();
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.state.lock().closing
+    }
+}
+
+/// What is held for an application that is slower than its wire; beyond it, reading stops, and with it the
+/// sender. Large enough to hide a scheduling delay at full speed.
+const LIMIT: usize = 1024 * 1024;
+
+/// What a run costs beside its bytes.
+const OVERHEAD: usize = 96;

@@ -1,0 +1,113 @@
+//! The receiving end of a direct service: a relay with one consumer inside the same process.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::SourceConfig;
+use super::connection::{Connection, End, Origin};
+use super::inbox::Inbox;
+use super::progress::Acker;
+use crate::transport::door::{Door, Visitor, reject};
+use crate::wire::SessionId;
+use crate::wire::frame::Kind;
+use crate::wire::hello::{self, Code, Producer, VERSION, Welcome};
+
+/// Serves producers until the inbox is closed and every connection has said goodbye.
+pub(super) async fn run(
+    config: SourceConfig,
+    inbox: Arc<Inbox>,
+    acker: Arc<Acker>,
+    mut door: Door,
+) {
+    let node = SessionId(rand::random());
+    let mut connections = JoinSet::new();
+    let mut newest: HashMap<SessionId, AbortHandle> = HashMap::new();
+    loop {
+        tokio::select! {
+            visitor = door.next() => {
+                let session = visitor.hello.producer.as_ref().map(|producer| producer.session);
+                if let Some(old) = session.and_then(|session| newest.remove(&session)) {
+                    // Rule R2: nothing further is read from the old connection.
+                    old.abort();
+                }
+                let task = connections.spawn(serve(config.clone(), Arc::clone(&inbox), visitor, node));
+                if let Some(session) = session {
+                    newest.retain(|_, task| !task.is_finished());
+                    newest.insert(session, task);
+                }
+            }
+            Some(_) = connections.join_next() => {}
+            () = acker.due(|| inbox.is_closing()) => {
+                if inbox.is_closing() {
+                    break;
+                }
+            }
+        }
+    }
+    drop(door);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: SessionId) {
+    let Visitor {
+        hello,
+        mut reader,
+        mut writer,
+        ..
+    } = visitor;
+    let checksummed = config.endpoint.is_checksummed();
+    let service = &config.service;
+    let Some(Producer {
+        session,
+        first_owed,
+        ..
+    }) = hello.producer
+    else {
+        let text = format!(
+            "`{service}` is a direct service: its one consumer is the process that listens"
+        );
+        if let Err(error) = reject(&mut writer, checksummed, Code::Role, &text).await {
+            tracing::debug!(%service, %error, "a consumer was not told that it is refused");
+        }
+        return;
+    };
+    let (acked, have, progress) = inbox.greeted(session, first_owed.max(1));
+    let limits = config.limits();
+    let welcome = Welcome {
+        version: VERSION,
+        limits,
+        acked,
+        have,
+        consumers: 1,
+        node,
+    };
+    let mut bytes = BytesMut::new();
+    hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
+    reader.scanner().limit = limits.frame;
+    if let Err(error) = writer.write_all(&bytes).await {
+        tracing::debug!(%service, %error, "a producer left while it was greeted");
+        return;
+    }
+    tracing::debug!(%service, ?session, acked, have, "producer connected");
+    let acker = progress.acker();
+    let origins = vec![Origin {
+        number: 0,
+        session,
+        progress,
+        told: acked,
+    }];
+    match Connection::new(&inbox, acker, checksummed, origins)
+        .run(reader, writer)
+        .await
+    {
+        End::Closed => {}
+        End::Left(reason) => {
+            tracing::debug!(%service, ?session, reason = %reason.text, "producer left")
+        }
+        End::Lost(cause) => tracing::info!(%service, ?session, %cause, "producer connection lost"),
+    }
+}

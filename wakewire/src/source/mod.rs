@@ -1,0 +1,470 @@
+//! Where messages come from: a relay that is subscribed to, or an endpoint that is listened at.
+
+mod connection;
+mod delivery;
+mod inbox;
+mod listener;
+mod progress;
+mod subscriber;
+mod view;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+pub use self::delivery::{Delivered, Deliveries};
+use self::inbox::{Inbox, Item};
+use self::progress::{Acker, Progress};
+pub use self::view::{Batch, MessageView};
+use crate::backoff::LazyConfig;
+use crate::endpoint::Endpoint;
+use crate::error::{Failure, Phase, SinkError};
+use crate::message::Message;
+use crate::transport::door::Door;
+use crate::wire::SessionId;
+use crate::wire::frame::DataView;
+use crate::wire::hello::Limits;
+pub use crate::wire::hello::Start;
+use crate::wire::liveness::ASK_AFTER;
+use crate::wire::run::Run;
+
+/// What a source needs to know of its service.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceConfig {
+    pub(crate) service: Arc<str>,
+    pub(crate) endpoint: Endpoint,
+    /// Subscribe to a relay; else bind the endpoint and listen.
+    pub(crate) subscribes: bool,
+    pub(crate) at_most_once: bool,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) lazy: LazyConfig,
+    /// The name by which a relay waits for this consumer.
+    pub(crate) consumer: Option<String>,
+    pub(crate) start: Start,
+}
+
+/// Receives the messages of one service; owned by one reader.
+///
+/// It opens nothing before the first [`recv`](Self::recv): then it subscribes to a relay, which may be
+/// started later, or binds a direct service's endpoint. It heals by itself. Asking for the next message says
+/// that the previous one was processed, and that is what is acknowledged: a process that dies with a message
+/// in hand gets it again, or another one does. A source that is not asked stops the sender, not the memory.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let directory = std::env::temp_dir().join(format!("wakewire-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&directory).unwrap();
+/// # let path = directory.join("source.sock");
+/// use wakewire::{Message, SinkFactory};
+///
+/// let text = format!("[services.ticks]\ntype = 'direct'\nendpoint = 'unix://{}'", path.display());
+/// let factory = SinkFactory::from_config_str(&text)?;
+/// let sink = factory.create_sink("ticks").await?;
+/// sink.send(Message::new("3412.07")).await?; // nobody listens yet: it waits
+///
+/// let mut source = factory.create_source("ticks").await?;
+/// let message = source.recv().await?.expect("not closed");
+/// assert_eq!(&message.payload[..], b"3412.07");
+/// source.close(std::time::Duration::from_secs(1)).await; // says that it was processed
+/// factory.close(std::time::Duration::from_secs(1)).await;
+/// # Ok::<(), wakewire::SinkError>(())
+/// # }).unwrap();
+/// ```
+pub struct MessageSource {
+    config: SourceConfig,
+    inbox: Arc<Inbox>,
+    /// Of a subscriber's connection; of a listener itself, to tell it that it is closed.
+    acker: Arc<Acker>,
+    task: Option<JoinHandle<()>>,
+    queue: VecDeque<Item>,
+    current: Option<Current>,
+    /// Sessions with progress that may not have been acknowledged yet.
+    touched: Vec<Arc<Progress>>,
+    /// Bytes processed since the connections were last urged to acknowledge.
+    bytes: usize,
+    stats: SourceStats,
+    missed: Vec<Missed>,
+    closed: bool,
+}
+
+/// The run that messages are taken from.
+#[derive(Debug)]
+struct Current {
+    session: SessionId,
+    progress: Arc<Progress>,
+    run: Run,
+    /// What was handed out last, processed when the next one is asked for.
+    in_hand: Option<u64>,
+}
+
+/// What a source has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceStats {
+    /// Messages handed to the application.
+    pub received: u64,
+    /// Messages that will not come: see [`Missed`].
+    pub missed: u64,
+    /// Connections made.
+    pub connects: u64,
+}
+
+/// Messages that a consumer had to be told it missed (promise 3 of the delivery rules): others had
+/// acknowledged them while it was away, or it is one that is not waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Missed {
+    /// The producer's session, abbreviated.
+    pub session: String,
+    /// The numbers within that session.
+    pub numbers: RangeInclusive<u64>,
+}
+
+impl MessageSource {
+    /// Makes one that has opened nothing yet.
+    pub(crate) fn new(config: SourceConfig) -> Self {
+        Self {
+            inbox: Arc::new(Inbox::new(config.at_most_once)),
+            acker: Arc::new(Acker::default()),
+            config,
+            task: None,
+            queue: VecDeque::new(),
+            current: None,
+            touched: Vec::new(),
+            bytes: 0,
+            stats: SourceStats::default(),
+            missed: Vec::new(),
+            closed: false,
+        }
+    }
+
+    /// Names this consumer. A relay that has the name in its `consumers` waits for it also while it is away.
+    /// Without effect after the first message was asked for, and on a direct service.
+    #[must_use]
+    pub fn named(mut self, consumer: impl Into<String>) -> Self {
+        self.config.consumer = Some(consumer.into());
+        self
+    }
+
+    /// Says where to begin with what this consumer has not heard of; `Owed` by default, so that nothing
+    /// accepted is passed over. Without effect after the first message was asked for, and on a direct service.
+    #[must_use]
+    pub const fn starting(mut self, start: Start) -> Self {
+        self.config.start = start;
+        self
+    }
+
+    /// Returns the next message; `None` when the source was closed. The one before counts as processed.
+    ///
+    /// # Errors
+    ///
+    /// When the endpoint cannot be bound, when the peer refuses this consumer for good, when there is no
+    /// tokio runtime. Calling again tries again. A relay that is not there is no error: it is waited for.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, no message is lost.
+    pub async fn recv(&mut self) -> Result<Option<Message>, SinkError> {
+        loop {
+            if let Some(current) = &mut self.current {
+                if let Some(sequence) = current.in_hand.take() {
+                    current.progress.advance(sequence);
+                }
+                if let Some(frame) = current.run.pop() {
+                    let sequence = current.run.first - 1;
+                    self.bytes += frame.len();
+                    let decoded = DataView::at(&frame).and_then(|view| view.message(&frame));
+                    current.in_hand = Some(sequence);
+                    if self.bytes >= URGE_AFTER {
+                        self.urge();
+                    }
+                    self.stats.received += 1;
+                    return decoded
+                        .map(Some)
+                        .map_err(|error| self.config.error(Phase::Read, &error.to_string()));
+                }
+                self.current = None;
+            }
+            if !self.next_run().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Returns all messages of the next run as views of the read buffer, without copying or counting
+    /// references; `None` when the source was closed. Those of the batch before count as processed.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, no message is lost.
+    pub async fn recv_batch(&mut self) -> Result<Option<Batch<'_>>, SinkError> {
+        loop {
+            if let Some(current) = &mut self.current {
+                if let Some(sequence) = current.in_hand.take() {
+                    current.progress.advance(sequence);
+                    if self.bytes >= URGE_AFTER {
+                        self.urge();
+                    }
+                }
+                if self
+                    .current
+                    .as_ref()
+                    .is_some_and(|current| current.run.first <= current.run.last)
+                {
+                    break;
+                }
+                self.current = None;
+            }
+            if !self.next_run().await? {
+                return Ok(None);
+            }
+        }
+        let Some(current) = &mut self.current else {
+            return Ok(None);
+        };
+        let run = current.run.clone();
+        current.in_hand = Some(run.last);
+        current.run.first = run.last + 1;
+        self.bytes += run.bytes.len();
+        self.stats.received += run.count();
+        Ok(Some(Batch::new(self, run)))
+    }
+
+    /// Turns the source into deliveries that are acknowledged one by one, in any order.
+    pub fn into_stream(self) -> Deliveries {
+        Deliveries::new(self)
+    }
+
+    /// Returns what was counted.
+    pub fn stats(&self) -> SourceStats {
+        SourceStats {
+            connects: self.inbox.connects(),
+            ..self.stats
+        }
+    }
+
+    /// Takes out what this consumer has missed since the last call. At most 1000 entries are kept; the number
+    /// in [`stats`](Self::stats) is exact.
+    pub fn take_missed(&mut self) -> Vec<Missed> {
+        std::mem::take(&mut self.missed)
+    }
+
+    /// Says that the message in hand was processed, acknowledges, and closes the connection or frees the
+    /// endpoint; returns whether all that was done within this time. Received messages that were not asked for
+    /// stay with their senders.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the source closes in the background.
+    pub async fn close(&mut self, within: Duration) -> bool {
+        self.finish();
+        let Some(task) = &mut self.task else {
+            return true;
+        };
+        let closed = timeout(within, &mut *task).await.is_ok();
+        if !closed {
+            task.abort();
+        }
+        self.task = None;
+        closed
+    }
+
+    /// Rule K5: on `close()` the message in hand counts as processed.
+    fn finish(&mut self) {
+        self.closed = true;
+        if let Some(Current {
+            progress,
+            in_hand: Some(sequence),
+            ..
+        }) = self.current.take()
+        {
+            progress.advance(sequence);
+        }
+        self.queue.clear();
+        self.inbox.close();
+        self.urge();
+        self.acker.urge();
+    }
+
+    /// Makes the next run the current one; `false` when the source is closed.
+    async fn next_run(&mut self) -> Result<bool, SinkError> {
+        loop {
+            match self.queue.pop_front() {
+                Some(Item::Run {
+                    session,
+                    progress,
+                    run,
+                }) => {
+                    if !self
+                        .touched
+                        .iter()
+                        .any(|known| Arc::ptr_eq(known, &progress))
+                    {
+                        self.touched.push(Arc::clone(&progress));
+                    }
+                    self.current = Some(Current {
+                        session,
+                        progress,
+                        run,
+                        in_hand: None,
+                    });
+                    return Ok(true);
+                }
+                Some(Item::Past { progress, sequence }) => {
+                    progress.advance(sequence);
+                    progress.urge();
+                }
+                Some(Item::Missed { session, range }) => self.note_missed(session, range),
+                None => {
+                    if self.closed {
+                        return Ok(false);
+                    }
+                    self.start().await?;
+                    if let Some(error) = self.inbox.take(&mut self.queue) {
+                        return Err(error);
+                    }
+                    if self.queue.is_empty() {
+                        self.urge();
+                        self.inbox.arrived().await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_missed(&mut self, session: SessionId, range: RangeInclusive<u64>) {
+        let service = &self.config.service;
+        tracing::warn!(%service, ?session, ?range, "messages missed");
+        self.stats.missed += range.end() + 1 - range.start();
+        if self.missed.len() < MISSED_KEPT {
+            self.missed.push(Missed {
+                session: format!("{session:?}"),
+                numbers: range,
+            });
+        }
+    }
+
+    /// Opens what is to be opened, if it is not yet.
+    async fn start(&mut self) -> Result<(), SinkError> {
+        if self.task.is_some() {
+            return Ok(());
+        }
+        let runtime = Handle::try_current().map_err(|error| {
+            SinkError::NoRuntime(
+                self.config
+                    .failure()
+                    .because(error)
+                    .hint("receive inside a tokio runtime"),
+            )
+        })?;
+        let (config, inbox, acker) = (
+            self.config.clone(),
+            Arc::clone(&self.inbox),
+            Arc::clone(&self.acker),
+        );
+        self.task = Some(if config.subscribes {
+            runtime.spawn(subscriber::run(config, inbox, acker))
+        } else {
+            let door = Door::open(&config.endpoint, &config.service)
+                .await
+                .map_err(|error| {
+                    let hint = match error.kind() {
+                        std::io::ErrorKind::AddrInUse => {
+                            "one process listens at a direct service; a relay serves many"
+                        }
+                        std::io::ErrorKind::NotFound => "create the directory of the socket",
+                        _ => "may this process bind that endpoint?",
+                    };
+                    SinkError::Io(
+                        config
+                            .failure()
+                            .phase(Phase::Listen)
+                            .because(error)
+                            .hint(hint),
+                    )
+                })?;
+            runtime.spawn(listener::run(config, inbox, acker, door))
+        });
+        Ok(())
+    }
+
+    /// Has what was processed acknowledged at once.
+    fn urge(&mut self) {
+        self.bytes = 0;
+        let in_use = self
+            .current
+            .as_ref()
+            .map(|current| Arc::clone(&current.progress));
+        for progress in self.touched.drain(..) {
+            progress.urge();
+        }
+        self.touched.extend(in_use);
+    }
+}
+
+impl Drop for MessageSource {
+    /// Without a goodbye: the message in hand does not count as processed (rule K5).
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for MessageSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageSource")
+            .field("service", &self.config.service)
+            .field("endpoint", &self.config.endpoint.to_string())
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl SourceConfig {
+    fn failure(&self) -> Failure {
+        Failure::new(Arc::clone(&self.service)).endpoint(self.endpoint.to_string())
+    }
+
+    fn error(&self, phase: Phase, cause: &str) -> SinkError {
+        SinkError::ConnectionFailed(self.failure().phase(phase).because(cause))
+    }
+
+    fn refused(&self, cause: &str) -> SinkError {
+        let failure = self.failure().phase(Phase::Handshake).because(cause);
+        SinkError::Protocol(failure.hint("compare the configurations of both sides"))
+    }
+
+    /// What this side may be sent.
+    fn limits(&self) -> Limits {
+        Limits {
+            frame: frame_limit(self.max_message_bytes),
+            idle_ms: 0,
+            ping_ms: ASK_AFTER.as_millis() as u32,
+        }
+    }
+}
+
+/// The largest frame body of a service: the payload, and the extensions beside it.
+pub(crate) fn frame_limit(max_message_bytes: usize) -> u32 {
+    u32::try_from(max_message_bytes.saturating_add(EXTENSIONS)).unwrap_or(u32::MAX)
+}
+
+/// More than all extensions of this version together.
+const EXTENSIONS: usize = 1024;
+
+/// At full speed a millisecond is more than a whole default buffer: acknowledge by bytes as well.
+const URGE_AFTER: usize = 64 * 1024;
+
+/// Entries of what was missed that nobody asked for.
+const MISSED_KEPT: usize = 1000;

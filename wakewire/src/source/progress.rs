@@ -1,0 +1,99 @@
+//! How far the application has come, told to the connection that acknowledges it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// Up to where the application has processed one session.
+#[derive(Debug)]
+pub(super) struct Progress {
+    processed: AtomicU64,
+    acker: Arc<Acker>,
+}
+
+impl Progress {
+    pub(super) const fn new(acker: Arc<Acker>) -> Self {
+        Self {
+            processed: AtomicU64::new(0),
+            acker,
+        }
+    }
+
+    /// Returns what the connection that acknowledges this progress waits on.
+    pub(super) fn acker(&self) -> Arc<Acker> {
+        Arc::clone(&self.acker)
+    }
+
+    pub(super) fn processed(&self) -> u64 {
+        self.processed.load(SeqCst)
+    }
+
+    /// The application is past this message.
+    pub(super) fn advance(&self, sequence: u64) {
+        self.processed.fetch_max(sequence, SeqCst);
+        self.acker.tell();
+    }
+
+    /// The application waits, or has processed much: acknowledge at once.
+    pub(super) fn urge(&self) {
+        self.acker.urge();
+    }
+}
+
+/// Wakes a connection's acknowledging half, at most once a millisecond unless urged.
+#[derive(Debug, Default)]
+pub(super) struct Acker {
+    /// The connection waits to be told of progress.
+    armed: AtomicBool,
+    urged: AtomicBool,
+    told: Notify,
+}
+
+impl Acker {
+    fn tell(&self) {
+        // A plain load first: the flag is down while acknowledgements are being collected.
+        if self.armed.load(SeqCst) && self.armed.swap(false, SeqCst) {
+            self.told.notify_one();
+        }
+    }
+
+    pub(super) fn urge(&self) {
+        self.urged.store(true, SeqCst);
+        self.armed.store(false, SeqCst);
+        self.told.notify_one();
+    }
+
+    /// Waits until there is something to acknowledge, by what `is_due` says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the next call finds what this one would have.
+    pub(super) async fn due(&self, is_due: impl Fn() -> bool) {
+        loop {
+            self.armed.store(true, SeqCst);
+            // Looked at after arming: progress made before is seen here, progress made after tells.
+            if is_due() {
+                self.armed.store(false, SeqCst);
+                break;
+            }
+            self.told.notified().await;
+            if self.urged.load(SeqCst) && !is_due() {
+                // Urged for something other than progress: a goodbye, a ping.
+                self.urged.store(false, SeqCst);
+                return;
+            }
+        }
+        while !self.urged.swap(false, SeqCst) {
+            if timeout(COLLECT, self.told.notified()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// How long acknowledgements are collected: a millisecond's delay frees no buffer noticeably later, and saves
+/// a system call per message.
+const COLLECT: Duration = Duration::from_millis(1);

@@ -1,0 +1,147 @@
+//! The receiving end of a relay: attaches lazily, heals by itself, goes on where it was.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncWriteExt, split};
+
+use super::SourceConfig;
+use super::connection::{Connection, End};
+use super::inbox::Inbox;
+use super::progress::Acker;
+use crate::dialer::{Dialer, Redial};
+use crate::error::{Phase, SinkError};
+use crate::transport::Dial;
+use crate::transport::door::{Reader, Writer};
+use crate::transport::reader::FrameReader;
+use crate::wire::SessionId;
+use crate::wire::frame::Kind;
+use crate::wire::hello::{
+    self, Code, Consumer, Hello, POSITIONS_PER_FRAME, PositionList, Reject, Start, VERSION, Welcome,
+};
+use crate::wire::scan::{Piece, Scanner};
+
+/// Stays attached until the inbox is closed.
+pub(super) async fn run(config: SourceConfig, inbox: Arc<Inbox>, acker: Arc<Acker>) {
+    let id = SessionId(rand::random());
+    let mut dialer = Dialer::new(config.lazy.clone());
+    let service = &config.service;
+    while !inbox.is_closing() {
+        let attached = tokio::select! {
+            attached = dialer.attempt(|| attach(&config, &inbox, id)) => attached,
+            () = acker.due(|| inbox.is_closing()) => continue,
+        };
+        let (reader, writer) = match attached {
+            Ok(halves) => halves,
+            Err(error) => {
+                let failures = dialer.failures();
+                if error.is_permanent() {
+                    inbox.fail(error);
+                } else if failures == 1 {
+                    tracing::info!(%service, %error, "not attached yet");
+                } else {
+                    tracing::debug!(%service, %error, failures, "not attached yet");
+                }
+                continue;
+            }
+        };
+        inbox.connected();
+        tracing::debug!(%service, "attached");
+        let connection = Connection::new(
+            &inbox,
+            Arc::clone(&acker),
+            config.endpoint.is_checksummed(),
+            Vec::new(),
+        );
+        let end = connection.run(reader, writer).await;
+        if connection.has_received() {
+            dialer.proved();
+        }
+        match end {
+            End::Closed => return,
+            End::Left(Reject {
+                code: Code::Replaced,
+                text,
+                ..
+            }) => {
+                tracing::warn!(%service, %text, "another process listens under this name");
+                // Not proved, whatever was received: two processes of one name would oust each other for ever.
+                dialer.failed(&config.error(Phase::Read, &text));
+            }
+            End::Left(reason) => {
+                tracing::info!(%service, reason = %reason.text, "the relay closed the connection");
+                dialer.lost(Redial::Spread);
+            }
+            End::Lost(cause) => {
+                tracing::info!(%service, %cause, "connection to the relay lost");
+                dialer.lost(Redial::Spread);
+            }
+        }
+    }
+}
+
+/// Dials and greets (rule C1).
+async fn attach(
+    config: &SourceConfig,
+    inbox: &Inbox,
+    id: SessionId,
+) -> Result<(Reader, Writer), SinkError> {
+    let checksummed = config.endpoint.is_checksummed();
+    let stream = config
+        .endpoint
+        .dial()
+        .await
+        .map_err(|error| config.error(Phase::Dial, &error.to_string()))?;
+    let (reader, mut writer) = split(stream);
+    let mut reader = FrameReader::new(reader, Scanner::new(checksummed));
+    let broken = |error: &dyn std::fmt::Display| config.error(Phase::Handshake, &error.to_string());
+
+    let positions = inbox.positions();
+    let mut bytes = BytesMut::new();
+    let hello = Hello {
+        oldest: VERSION,
+        newest: VERSION,
+        service: config.service.to_string(),
+        limits: config.limits(),
+        producer: None,
+        consumer: Some(Consumer {
+            name: config.consumer.clone(),
+            id,
+            at_most_once: config.at_most_once || config.start == Start::Latest,
+            start: config.start,
+            positions: u32::try_from(positions.len()).unwrap_or(u32::MAX),
+        }),
+    };
+    hello::encode(Kind::Hello, &hello, checksummed, &mut bytes);
+    for part in positions.chunks(POSITIONS_PER_FRAME) {
+        let list = PositionList {
+            positions: part.to_vec(),
+        };
+        hello::encode(Kind::Positions, &list, checksummed, &mut bytes);
+    }
+    writer
+        .write_all(&bytes)
+        .await
+        .map_err(|error| broken(&error))?;
+    match reader.next().await.map_err(|error| broken(&error))? {
+        Some(Piece::Control { header, body }) if header.kind == Kind::Welcome => {
+            hello::decode::<Welcome>(Kind::Welcome, &body)
+                .map_err(|error| config.refused(&error.to_string()))?;
+        }
+        Some(Piece::Control { header, body })
+            if matches!(header.kind, Kind::Reject | Kind::Close) =>
+        {
+            let Reject { code, text, .. } = hello::decode(header.kind, &body)
+                .map_err(|error| config.refused(&error.to_string()))?;
+            return Err(if code.is_permanent() {
+                config.refused(&text)
+            } else {
+                broken(&text)
+            });
+        }
+        Some(_) => return Err(config.refused("the answer is not a welcome")),
+        None => return Err(broken(&"the peer closed the connection without an answer")),
+    }
+    reader.scanner().limit = config.limits().frame;
+    Ok((reader, writer))
+}

@@ -1,0 +1,95 @@
+//! Reads pieces of the protocol from a byte stream.
+
+use std::io;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::wire::ProtocolError;
+use crate::wire::scan::{Piece, Scanner};
+
+/// A byte stream cut into runs and control frames.
+#[derive(Debug)]
+pub(crate) struct FrameReader<R> {
+    io: R,
+    buffer: BytesMut,
+    /// How much to ask for at once: grows while the peer fills it, so that a silent connection costs little.
+    ahead: usize,
+    scanner: Scanner,
+}
+
+/// Why nothing more comes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("the peer closed the connection in the middle of a frame")]
+    CutOff,
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    pub(crate) fn new(io: R, scanner: Scanner) -> Self {
+        Self {
+            io,
+            buffer: BytesMut::new(),
+            ahead: SMALLEST_READ,
+            scanner,
+        }
+    }
+
+    /// Returns how the peer is read, to change it after the greeting.
+    pub(crate) const fn scanner(&mut self) -> &mut Scanner {
+        &mut self.scanner
+    }
+
+    /// Returns the next piece, or `None` when the peer has closed the connection between two frames.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, nothing that was received is lost.
+    pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ReadError> {
+        loop {
+            if let Some(piece) = self.scanner.next(&mut self.buffer)? {
+                return Ok(Some(piece));
+            }
+            if !self.fill().await? {
+                return if self.buffer.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(ReadError::CutOff)
+                };
+            }
+        }
+    }
+
+    /// Returns the next piece if it is already here.
+    pub(crate) fn next_received(&mut self) -> Result<Option<Piece>, ReadError> {
+        Ok(self.scanner.next(&mut self.buffer)?)
+    }
+
+    async fn fill(&mut self) -> io::Result<bool> {
+        let spare = self.buffer.capacity() - self.buffer.len();
+        // Never the declared length at once, only about as much again as has really come.
+        let wanted = self
+            .scanner
+            .missing(&self.buffer)
+            .min(self.buffer.len().max(self.ahead));
+        if spare < wanted.max(SMALLEST_READ / 2) {
+            self.buffer.reserve(wanted.max(self.ahead));
+        }
+        let room = self.buffer.capacity() - self.buffer.len();
+        let read = self.io.read_buf(&mut self.buffer).await?;
+        if read == room {
+            self.ahead = (self.ahead * 2).min(LARGEST_READ);
+        }
+        Ok(read > 0)
+    }
+}
+
+/// What an idle connection keeps.
+const SMALLEST_READ: usize = 8 * 1024;
+
+/// What a busy connection reads at once.
+const LARGEST_READ: usize = 256 * 1024;

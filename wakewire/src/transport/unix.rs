@@ -1,0 +1,220 @@
+//! Unix sockets: bound so that nobody else's is replaced and nobody else may connect.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tokio::net::{UnixListener, UnixStream};
+
+use super::{Duplex, Opening};
+
+/// Opens a connection to the socket at this path.
+pub(super) fn dial(path: PathBuf) -> Opening<Box<dyn Duplex>> {
+    Opening::new(async move { Ok(Box::new(UnixStream::connect(&path).await?) as Box<dyn Duplex>) })
+}
+
+/// A bound socket file; removed when dropped, if it is still ours.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode, to know the file again.
+    identity: (u64, u64),
+    /// Held as long as we listen; the file itself stays, since removing it would race with another starter.
+    _lock: File,
+}
+
+impl Listener {
+    /// Binds the path. A socket file that somebody left is replaced only if it is a socket, ours, and nobody
+    /// answers.
+    pub(super) async fn bind(path: &Path) -> io::Result<Self> {
+        let lock = lock(path)?;
+        clear(path).await?;
+        let listener = bind_privately(path)?;
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            identity: (metadata.dev(), metadata.ino()),
+            _lock: lock,
+        })
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Box<dyn Duplex>> {
+        let (stream, _) = self.listener.accept().await?;
+        Ok(Box::new(stream))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
+        if ours && let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "socket file not removed");
+        }
+    }
+}
+
+/// Takes the lock beside the socket: two starters cannot both find the path free.
+fn lock(path: &Path) -> io::Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&name)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(in_use("another process listens there")),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Removes what an earlier life of ours left; refuses to remove anything else.
+async fn clear(path: &Path) -> io::Result<()> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(in_use(
+            "there is a file that is not a socket; it is left as it is",
+        ));
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(in_use(
+            "there is a socket of another user; it is left as it is",
+        ));
+    }
+    match UnixStream::connect(path).await {
+        Ok(_) => Err(in_use("another process listens there")),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Binds inside a fresh directory that nobody else can enter, gives the socket its mode, and moves it to its
+/// place: so there is no moment at which another user could connect, and the process's umask stays alone.
+fn bind_privately(path: &Path) -> io::Result<UnixListener> {
+    let parent = path.parent().unwrap_or_else(|| Path::new("/"));
+    let private = parent.join(format!(".ww{:08x}", rand::random::<u32>()));
+    DirBuilder::new().mode(0o700).create(&private)?;
+    let result = bind_inside(&private).and_then(|listener| {
+        let socket = private.join(SOCKET);
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&socket, path)?;
+        Ok(listener)
+    });
+    if let Err(error) = fs::remove_dir_all(&private) {
+        tracing::warn!(path = %private.display(), %error, "directory not removed");
+    }
+    result
+}
+
+/// The name inside the private directory.
+const SOCKET: &str = "s";
+
+/// A path through the directory's descriptor is short, however long the real one is.
+#[cfg(target_os = "linux")]
+fn bind_inside(directory: &Path) -> io::Result<UnixListener> {
+    use std::os::fd::AsRawFd;
+    let directory = File::open(directory)?;
+    UnixListener::bind(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bind_inside(directory: &Path) -> io::Result<UnixListener> {
+    UnixListener::bind(directory.join(SOCKET))
+}
+
+fn in_use(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_live_socket_is_never_replaced() {
+        let directory = directory();
+        let path = directory.path().join("s");
+        let first = Listener::bind(&path).await.unwrap();
+        assert_eq!(
+            Listener::bind(&path).await.unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
+        drop(first);
+        assert!(!path.exists(), "removed when dropped");
+        // One that somebody else serves, without our lock beside it.
+        let foreign = UnixListener::bind(&path).unwrap();
+        assert_eq!(
+            Listener::bind(&path).await.unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
+        assert!(UnixStream::connect(&path).await.is_ok());
+        drop(foreign);
+        assert!(path.exists());
+        Listener::bind(&path).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_not_a_socket_is_left_alone() {
+        let directory = directory();
+        let path = directory.path().join("precious");
+        fs::write(&path, "data").unwrap();
+        assert_eq!(
+            Listener::bind(&path).await.unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"data");
+    }
+
+    #[tokio::test]
+    async fn the_socket_is_for_its_owner_only_and_leaves_nothing_beside_it_but_the_lock() {
+        let directory = directory();
+        let path = directory.path().join("s");
+        let _listener = Listener::bind(&path).await.unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        let mut names: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["s", "s.lock"]);
+    }
+
+    #[tokio::test]
+    async fn another_listener_at_the_path_is_not_unlinked_on_drop() {
+        let directory = directory();
+        let path = directory.path().join("s");
+        let ours = Listener::bind(&path).await.unwrap();
+        fs::remove_file(&path).unwrap();
+        let _theirs = UnixListener::bind(&path).unwrap();
+        drop(ours);
+        assert!(UnixStream::connect(&path).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_longest_path_can_be_bound() {
+        let directory = directory();
+        let name = "n".repeat(107 - directory.path().as_os_str().len() - 1);
+        let path = directory.path().join(name);
+        assert_eq!(path.as_os_str().len(), 107);
+        let listener = Listener::bind(&path).await.unwrap();
+        UnixStream::connect(&path).await.unwrap();
+        listener.accept().await.unwrap();
+    }
+}

@@ -1,0 +1,269 @@
+//! How peers greet, refuse and leave: the control frames that carry CBOR maps. No I/O, no clock.
+
+use bytes::BytesMut;
+use minicbor::{Decode, Encode};
+
+use super::frame::{self, Header, Kind};
+use super::{ProtocolError, SessionId};
+
+/// The versions of the protocol that this build speaks.
+pub(crate) const VERSION: u32 = 1;
+
+/// The first frame of whoever dials.
+#[derive(Clone, Debug, Decode, Encode)]
+#[cbor(map)]
+pub(crate) struct Hello {
+    /// The oldest version it speaks.
+    #[n(0)]
+    pub(crate) oldest: u32,
+    /// The newest version it speaks.
+    #[n(1)]
+    pub(crate) newest: u32,
+    /// The service it wants, so that a wrong endpoint is noticed.
+    #[n(2)]
+    pub(crate) service: String,
+    /// What it may be sent.
+    #[n(3)]
+    pub(crate) limits: Limits,
+    /// What it is; exactly one of the two.
+    #[n(4)]
+    pub(crate) producer: Option<Producer>,
+    #[n(5)]
+    pub(crate) consumer: Option<Consumer>,
+}
+
+/// What a producer says of itself.
+#[derive(Clone, Debug, Decode, Encode)]
+#[cbor(map)]
+pub(crate) struct Producer {
+    #[n(0)]
+    pub(crate) session: SessionId,
+    /// The number after the last one acknowledged (rule P2).
+    #[n(1)]
+    pub(crate) first_owed: u64,
+    /// Whether frames leave its outbox when written.
+    #[n(2)]
+    pub(crate) at_most_once: bool,
+}
+
+/// What a consumer says of itself (rule C1). Its positions follow in as many `Positions` frames as they need.
+#[derive(Clone, Debug, Decode, Encode)]
+#[cbor(map)]
+pub(crate) struct Consumer {
+    /// The name it is waited for by; none for an unnamed one.
+    #[n(0)]
+    pub(crate) name: Option<String>,
+    /// A random number, the same for all connections of one life.
+    #[n(1)]
+    pub(crate) id: SessionId,
+    #[n(2)]
+    pub(crate) at_most_once: bool,
+    #[n(3)]
+    pub(crate) start: Start,
+    /// How many positions follow in all.
+    #[n(4)]
+    pub(crate) positions: u32,
+}
+
+/// Where a consumer begins with what it has not heard of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Decode, Encode)]
+#[cbor(index_only)]
+#[non_exhaustive]
+pub enum Start {
+    /// At what nobody has taken yet. The default: nothing accepted is passed over.
+    #[default]
+    #[n(0)]
+    Owed,
+    /// At what comes from now on; for feeds whose old values are worthless. Makes the consumer one that is
+    /// not waited for.
+    #[n(1)]
+    Latest,
+    /// At the oldest message that the relay still holds, acknowledged or not.
+    #[n(2)]
+    Earliest,
+}
+
+/// What a peer may be sent and how long it keeps a silent connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Decode, Encode)]
+#[cbor(map)]
+pub(crate) struct Limits {
+    /// The most bytes after a header.
+    #[n(0)]
+    pub(crate) frame: u32,
+    /// How long a connection may be idle before this side closes it, in ms; 0 = for ever.
+    #[n(1)]
+    pub(crate) idle_ms: u32,
+    /// After how long without receiving anything this side asks, in ms.
+    #[n(2)]
+    pub(crate) ping_ms: u32,
+}
+
+/// The answer to a `Hello` that is taken.
+#[derive(Clone, Debug, Decode, Encode)]
+#[cbor(map)]
+pub(crate) struct Welcome {
+    /// The version that both speak.
+    #[n(0)]
+    pub(crate) version: u32,
+    #[n(1)]
+    pub(crate) limits: Limits,
+    /// To a producer: may be forgotten up to here.
+    #[n(2)]
+    pub(crate) acked: u64,
+    /// To a producer: need not be sent again up to here, but must be kept.
+    #[n(3)]
+    pub(crate) have: u64,
+    /// To a producer: how many consumers are attached; a listener counts itself.
+    #[n(4)]
+    pub(crate) consumers: u32,
+    /// Which process answers: a random number, new with each life.
+    #[n(5)]
+    pub(crate) node: SessionId,
+}
+
+/// The answer to a `Hello` that is not taken, or the reason of a `Close`.
+#[derive(Clone, Debug, Decode, Encode)]
+#[cbor(map)]
+pub(crate) struct Reject {
+    #[n(0)]
+    pub(crate) code: Code,
+    /// For people.
+    #[n(1)]
+    pub(crate) text: String,
+    /// Not before this many ms; 0 = as the dialer thinks fit.
+    #[n(2)]
+    pub(crate) retry_after_ms: u32,
+}
+
+/// Why a peer refuses or leaves; the number tells whether trying again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Decode, Encode)]
+#[cbor(index_only)]
+pub(crate) enum Code {
+    /// Idle, or done. Nothing is wrong.
+    #[n(0)]
+    Done,
+    /// Shutting down; another may come.
+    #[n(1)]
+    Leaving,
+    /// No room now.
+    #[n(2)]
+    Busy,
+    /// A newer connection of the same session or consumer took over.
+    #[n(3)]
+    Replaced,
+    /// Too slow for too long.
+    #[n(4)]
+    Overdue,
+    /// No common version.
+    #[n(16)]
+    Version,
+    /// This endpoint serves another service.
+    #[n(17)]
+    Service,
+    /// The peer broke the protocol.
+    #[n(18)]
+    Protocol,
+    /// This endpoint has no such role: a listener has no consumers.
+    #[n(19)]
+    Role,
+}
+
+impl Code {
+    /// Returns whether the same attempt would fail again.
+    pub(crate) const fn is_permanent(self) -> bool {
+        matches!(self, Self::Version | Self::Service | Self::Role)
+    }
+}
+
+/// Part of what a consumer has and has processed.
+#[derive(Clone, Debug, Decode, Encode)]
+#[cbor(map)]
+pub(crate) struct PositionList {
+    #[n(0)]
+    pub(crate) positions: Vec<Position>,
+}
+
+/// What a consumer has and has processed of one session (rule K1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Decode, Encode)]
+#[cbor(array)]
+pub(crate) struct Position {
+    #[n(0)]
+    pub(crate) session: SessionId,
+    #[n(1)]
+    pub(crate) processed: u64,
+    #[n(2)]
+    pub(crate) have: u64,
+}
+
+/// Rule C2: of this session nothing up to `after` comes on this connection. The header's origin says by which
+/// number its frames are known from here on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Decode, Encode)]
+#[cbor(map)]
+pub(crate) struct Gap {
+    #[n(0)]
+    pub(crate) session: SessionId,
+    #[n(1)]
+    pub(crate) after: u64,
+    /// Left out by the consumer's own filter, so not missed.
+    #[n(2)]
+    pub(crate) filtered: bool,
+}
+
+/// Positions per frame: 32 bytes of CBOR each and a little, well below [`POSITIONS_LIMIT`].
+pub(crate) const POSITIONS_PER_FRAME: usize = 1000;
+
+/// The most bytes of a `Positions` frame; read only from a peer whose `Hello` was taken.
+pub(crate) const POSITIONS_LIMIT: u32 = 64 * 1024;
+
+/// The most sessions that one peer keeps positions of.
+pub(crate) const SESSIONS_LIMIT: usize = 65_536;
+
+impl<C> Encode<C> for SessionId {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&self.0.to_be_bytes())?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for SessionId {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let bytes = d.bytes()?;
+        let bytes = bytes
+            .try_into()
+            .map_err(|_| minicbor::decode::Error::message("an id has 16 bytes"))?;
+        Ok(Self(u128::from_be_bytes(bytes)))
+    }
+}
+
+/// Appends a control frame with a CBOR body.
+pub(crate) fn encode(kind: Kind, body: &impl Encode<()>, checksummed: bool, out: &mut BytesMut) {
+    encode_with(Header::control(kind), body, checksummed, out);
+}
+
+/// Appends a control frame with a CBOR body under this header.
+pub(crate) fn encode_with(
+    header: Header,
+    body: &impl Encode<()>,
+    checksummed: bool,
+    out: &mut BytesMut,
+) {
+    let mut cbor = Vec::with_capacity(128);
+    // Writing into a `Vec` cannot fail, and none of these types refuses to be encoded.
+    if minicbor::encode(body, &mut cbor).is_ok() {
+        frame::encode_control(header, &cbor, checksummed, out);
+    }
+}
+
+/// Reads the CBOR body of a control frame; keys that this version does not know are skipped.
+pub(crate) fn decode<'b, T: Decode<'b, ()>>(
+    kind: Kind,
+    body: &'b [u8],
+) -> Result<T, ProtocolError> {
+    minicbor::decode(body).map_err(|error| ProtocolError::Malformed {
+        kind,
+        what: error.to_string(),
+    })
+}
