@@ -1,5 +1,7 @@
 //! Composites over sinks that accept, stall, refuse and die on command. Time is paused.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
+
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

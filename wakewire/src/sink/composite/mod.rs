@@ -1,6 +1,7 @@
 //! Several sinks behind one name: to all, in turn, or to the first that works.
 //!
-//! What is known of a target's health is a value without a clock (`standing`); `target` is its shell.
+//! What is known of a target's health is a value without a clock (`standing`); `target` is its shell;
+//! `errand` finds the one target of a round robin or failover.
 
 mod errand;
 mod failover;
@@ -9,6 +10,7 @@ mod round_robin;
 mod standing;
 mod target;
 mod together;
+mod whole;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -18,8 +20,7 @@ use parking_lot::Mutex;
 
 use self::errand::{Errand, Order, Step};
 use self::target::Target;
-use self::together::{Ended, Together};
-use super::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata};
+use super::{ConnectionState, Flushing, MessageSink, Sending, SinkMetadata};
 use crate::error::{Failure, Phase, SinkError, TrySendError};
 use crate::message::Message;
 
@@ -223,47 +224,6 @@ impl CompositeSink {
         let failure = Failure::new(Arc::clone(&self.name)).phase(Phase::Accept);
         Err(SinkError::Closed(failure).returning(message))
     }
-
-    /// Asks all targets at the same time.
-    async fn ask<'a, T: Unpin>(
-        &'a self,
-        what: impl Fn(&'a dyn MessageSink) -> Sending<'a, T>,
-    ) -> Vec<Ended<T>> {
-        let mut together = Together::new();
-        for (index, target) in self.targets.iter().enumerate() {
-            together.add(index, what(&*target.sink));
-        }
-        together.all().await
-    }
-
-    /// Merges what the targets reported; a sink that several of them lead to is counted once.
-    fn merged(&self, ended: Vec<Ended<Report>>, phase: Phase) -> Result<Report, SinkError> {
-        let mut report = Report::default();
-        let mut failed = Vec::new();
-        for one in ended {
-            match one.result {
-                Ok(part) => part.per_sink.into_iter().for_each(|sink| report.add(sink)),
-                Err(error) => failed.push((one.target, error)),
-            }
-        }
-        if failed.is_empty() {
-            Ok(report)
-        } else {
-            Err(fanout::partial(self, failed, phase))
-        }
-    }
-
-    fn all_or_partial(&self, ended: Vec<Ended<()>>, phase: Phase) -> Result<(), SinkError> {
-        let failed: Vec<_> = ended
-            .into_iter()
-            .filter_map(|one| Some((one.target, one.result.err()?)))
-            .collect();
-        if failed.is_empty() {
-            Ok(())
-        } else {
-            Err(fanout::partial(self, failed, phase))
-        }
-    }
 }
 
 impl MessageSink for CompositeSink {
@@ -291,12 +251,7 @@ impl MessageSink for CompositeSink {
     /// Returns whether a connection stands to every target of a fan-out, or to one usable target of a
     /// round robin or failover.
     fn is_connected(&self) -> bool {
-        let usable = |target: &Target| !target.is_failing() && target.sink.is_connected();
-        match self.rule {
-            _ if self.closed.load(Ordering::Acquire) => false,
-            Rule::Fanout => self.targets.iter().all(usable),
-            Rule::RoundRobin(_) | Rule::Failover => self.targets.iter().any(usable),
-        }
+        self.connected_over_all()
     }
 
     fn metadata(&self) -> SinkMetadata {
@@ -388,46 +343,7 @@ impl MessageSink for CompositeSink {
     /// `Connecting` if any is, else `Disconnected`. The others need one: the best of `Connected`,
     /// `Connecting`, `Disconnected`, `Failed`. `Closed` when it, or every target, is closed.
     fn state(&self) -> ConnectionState {
-        use ConnectionState::{Closed, Connected, Connecting, Disconnected, Failed};
-        if self.closed.load(Ordering::Acquire) {
-            return Closed;
-        }
-        let states = || {
-            self.targets.iter().map(|target| match target.sink.state() {
-                Closed => Closed,
-                _ if target.is_failing() => Failed,
-                state => state,
-            })
-        };
-        match self.rule {
-            Rule::Fanout => {
-                let seen: Vec<_> = states().collect();
-                let any = |wanted| seen.contains(&wanted);
-                if seen.iter().all(|state| *state == Closed) {
-                    Closed
-                } else if any(Failed) || any(Closed) {
-                    Failed
-                } else if seen.iter().all(|state| *state == Connected) {
-                    Connected
-                } else if any(Connecting) {
-                    Connecting
-                } else {
-                    Disconnected
-                }
-            }
-            Rule::RoundRobin(_) | Rule::Failover => {
-                let mut best = Closed;
-                for state in states() {
-                    if state == Connected {
-                        return Connected; // Asked with every message from above: not further than needed.
-                    }
-                    if goodness(state) > goodness(best) {
-                        best = state;
-                    }
-                }
-                best
-            }
-        }
+        self.state_over_all()
     }
 
     /// Closes all targets for good at the same time, those shared with others too; the report is over
@@ -447,15 +363,5 @@ impl MessageSink for CompositeSink {
             let ended = self.ask(|sink| sink.close(within)).await;
             self.merged(ended, Phase::Close)
         })
-    }
-}
-
-const fn goodness(state: ConnectionState) -> u8 {
-    match state {
-        ConnectionState::Connected => 4,
-        ConnectionState::Connecting => 3,
-        ConnectionState::Disconnected => 2,
-        ConnectionState::Failed => 1,
-        ConnectionState::Closed => 0,
     }
 }
