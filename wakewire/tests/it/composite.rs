@@ -33,8 +33,12 @@ enum Mode {
     Dead,
     /// Loses the connection and does not know whether the message went out.
     InDoubt,
-    /// Refuses this message, whoever is asked.
+    /// Gives up at once.
+    Broken,
+    /// Refuses this message at once.
     TooLarge,
+    /// Refuses this message after a while.
+    TooLargeLater,
 }
 
 #[derive(Debug)]
@@ -132,6 +136,11 @@ impl MessageSink for Fake {
                     Err(SinkError::BufferFull(self.failure()).returning(message))
                 }
                 Mode::Stuck => pending().await,
+                Mode::Broken => Err(SinkError::ConnectionFailed(self.failure()).returning(message)),
+                Mode::TooLargeLater => {
+                    sleep(SERIES).await;
+                    Err(SinkError::MessageTooLarge(self.failure()).returning(message))
+                }
                 Mode::InDoubt => Err(SinkError::ConnectionLost(self.failure())),
                 Mode::TooLarge => {
                     Err(SinkError::MessageTooLarge(self.failure()).returning(message))
@@ -360,15 +369,27 @@ async fn fanout_waits_again_for_a_target_that_a_probe_found_well() {
 
 #[tokio::test(start_paused = true)]
 async fn fanout_does_not_blame_a_target_for_a_message_nobody_can_send() {
+    for mode in [Mode::TooLarge, Mode::TooLargeLater] {
+        let (a, b) = (Fake::new("a", mode), Fake::new("b", Mode::Accepting));
+        let all = fanout(&[&a, &b]);
+        all.send(message(0)).await.unwrap_err();
+        a.be(Mode::Awaited);
+        all.send(message(1)).await.unwrap();
+        assert_eq!(all.state(), ConnectionState::Connected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fanout_goes_on_asking_a_target_that_fails_without_costing_time() {
     let (a, b) = (
-        Fake::new("a", Mode::TooLarge),
+        Fake::new("a", Mode::Broken),
         Fake::new("b", Mode::Accepting),
     );
     let all = fanout(&[&a, &b]);
     all.send(message(0)).await.unwrap_err();
     a.be(Mode::Awaited);
     all.send(message(1)).await.unwrap();
-    assert_eq!(all.state(), ConnectionState::Connected);
+    assert_eq!(a.got(), ["1"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -679,6 +700,25 @@ async fn failover_a_blocked_primary_costs_one_wait_per_outage() {
     assert_eq!(first.sends(), 1);
     first.be(Mode::Accepting);
     assert!(pump(&sink, &first, 70).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_target_is_waited_for_when_there_is_no_other() {
+    for make in [round_robin, failover] {
+        let only = Fake::new("1", Mode::Accepting);
+        let sink = make(&[&only]);
+        sink.send(message(0)).await.unwrap();
+        only.be(Mode::Full);
+        sink.send(message(1)).await.unwrap_err();
+        sleep(SECOND).await;
+        // Starts the probe, which finds a connection.
+        sink.try_send(message(2)).unwrap_err();
+        sleep(SECOND).await;
+        assert_eq!(only.connects(), 1);
+        let start = Instant::now();
+        sink.send(message(3)).await.unwrap_err();
+        assert_eq!(start.elapsed(), WAIT_TIMEOUT);
+    }
 }
 
 #[tokio::test(start_paused = true)]

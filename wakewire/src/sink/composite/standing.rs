@@ -248,6 +248,18 @@ mod tests {
     }
 
     #[test]
+    fn the_last_look_falls_on_the_end_of_the_hold_down() {
+        let start = Instant::now();
+        let mut standing = Standing::new();
+        standing.failed(Some(dead()), false, start);
+        let well = start + SECOND;
+        for seconds in [0, 7, 14, 21, 28, 30] {
+            accept(&mut standing, well + SECOND * seconds);
+        }
+        assert_eq!(standing.rank(), Rank::Trusted);
+    }
+
+    #[test]
     fn a_failure_on_trial_starts_over_and_waits_longer() {
         let start = Instant::now();
         let mut standing = Standing::new();
