@@ -1,1 +1,0 @@
-//! Several sinks behind one name.
