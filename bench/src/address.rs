@@ -1,0 +1,108 @@
+//! Where the two processes meet: a Unix socket, or TCP on the loopback interface. Nothing else.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// How the two processes are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    Unix,
+    Tcp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unix => "Unix socket",
+            Self::Tcp => "TCP loopback",
+        })
+    }
+}
+
+impl Transport {
+    /// Returns what a receiver binds: a file in this directory, or a port that the system chooses.
+    pub fn address_in(self, directory: &Path) -> Address {
+        match self {
+            Self::Unix => Address::Unix(directory.join("socket")),
+            Self::Tcp => Address::Tcp((Ipv4Addr::LOCALHOST, 0).into()),
+        }
+    }
+}
+
+/// Where the receiver listens; written as wakewire's endpoints are, `unix:///path` and `tcp://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+impl Address {
+    /// Returns the address with a port in it that was free a moment ago, for a contestant that must name
+    /// its port beforehand.
+    #[allow(dead_code, reason = "for contestants that cannot bind port 0")]
+    pub fn with_port(&self) -> Result<Self> {
+        match self {
+            Self::Tcp(address) if address.port() == 0 => {
+                Ok(Self::Tcp(TcpListener::bind(address)?.local_addr()?))
+            }
+            settled => Ok(settled.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if let Some(path) = text.strip_prefix("unix://") {
+            return Ok(Self::Unix(path.into()));
+        }
+        let Some(address) = text.strip_prefix("tcp://") else {
+            bail!("{text:?} is neither unix:///path nor tcp://address:port");
+        };
+        let address: SocketAddr = address.parse().with_context(|| format!("in {text:?}"))?;
+        if !address.ip().is_loopback() {
+            bail!("{address} is not on the loopback interface");
+        }
+        Ok(Self::Tcp(address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        for text in ["unix:///tmp/a socket", "tcp://127.0.0.1:7000"] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn leaves_the_machine_never() {
+        assert!("tcp://192.0.2.1:7000".parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn settles_on_a_port() {
+        let any = Transport::Tcp.address_in(Path::new("/"));
+        assert_ne!(any.with_port().unwrap(), any);
+    }
+}

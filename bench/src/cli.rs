@@ -1,0 +1,123 @@
+//! What may be said on the command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+
+use crate::address::{Address, Transport};
+use crate::contestant::{self, Contestant, Course};
+
+/// Messages per second between two processes: wakewire beside what one would write by hand.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub role: Option<Role>,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// What the referee is to do.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Measured runs of each contestant at each transport and size
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: u32,
+    /// How long one run should take; the number of messages is chosen by it
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    pub seconds: f64,
+    /// After how many seconds a run is given up and its processes are killed
+    #[arg(long, default_value_t = 30.0, value_parser = positive)]
+    pub limit: f64,
+    /// Only contestants whose name begins so (may be given more than once)
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Payload bytes, instead of 64, 1024 and 16384 (may be given more than once)
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
+    pub size: Vec<u32>,
+    /// Only this transport (may be given more than once)
+    #[arg(long)]
+    pub transport: Vec<Transport>,
+    /// Writes every run to this file too
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Lists the contestants and ends
+    #[arg(long)]
+    pub list: bool,
+}
+
+impl Options {
+    /// Returns the transports to measure.
+    pub fn transports(&self) -> Vec<Transport> {
+        if self.transport.is_empty() {
+            vec![Transport::Unix, Transport::Tcp]
+        } else {
+            self.transport.clone()
+        }
+    }
+
+    /// Returns the payload sizes to measure.
+    pub fn sizes(&self) -> Vec<usize> {
+        if self.size.is_empty() {
+            vec![64, 1024, 16 * 1024]
+        } else {
+            self.size.iter().map(|&size| size as usize).collect()
+        }
+    }
+
+    /// Returns the contestants to measure; a name that fits none is an error.
+    pub fn contestants(&self) -> Result<Vec<&'static dyn Contestant>> {
+        for name in &self.only {
+            if !contestant::all().any(|one| one.name().starts_with(name)) {
+                bail!("no contestant's name begins with {name:?}; --list shows them");
+            }
+        }
+        let wanted = |one: &&'static dyn Contestant| {
+            self.only.is_empty() || self.only.iter().any(|name| one.name().starts_with(name))
+        };
+        Ok(contestant::all().filter(wanted).collect())
+    }
+}
+
+/// The two processes of a run; the referee starts them.
+#[derive(Debug, Subcommand)]
+pub enum Role {
+    /// Receives one run (the referee starts this)
+    #[command(hide = true)]
+    Receive(Part),
+    /// Sends one run (the referee starts this)
+    #[command(hide = true)]
+    Send(Part),
+}
+
+/// Which run a process takes part in.
+#[derive(Clone, Debug, Args)]
+pub struct Part {
+    #[arg(long)]
+    pub contestant: String,
+    #[arg(long)]
+    pub address: Address,
+    #[arg(long)]
+    pub size: usize,
+    #[arg(long)]
+    pub count: u64,
+}
+
+impl Part {
+    /// Returns the run as the contestant is told it.
+    pub fn course(&self) -> Course {
+        Course {
+            address: self.address.clone(),
+            size: self.size,
+            count: self.count,
+        }
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
+        _ => Err("not a number above 0".into()),
+    }
+}

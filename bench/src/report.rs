@@ -1,0 +1,159 @@
+//! What came out: a table for people, JSON for programs.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::address::Transport;
+use crate::cli::Options;
+use crate::contestant::{raw, tokio_naive};
+use crate::measure::{Run, median};
+
+/// Everything that was measured.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub program: &'static str,
+    pub system: &'static str,
+    pub architecture: &'static str,
+    pub cores: usize,
+    pub target_seconds: f64,
+    pub rows: Vec<Row>,
+}
+
+/// One contestant at one transport and size.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    pub contestant: &'static str,
+    pub transport: Transport,
+    pub size: usize,
+    pub runs: Vec<Run>,
+    pub failures: Vec<String>,
+}
+
+impl Row {
+    pub const fn new(contestant: &'static str, transport: Transport, size: usize) -> Self {
+        Self {
+            contestant,
+            transport,
+            size,
+            runs: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Returns what progress lines begin with.
+    pub fn title(&self) -> String {
+        format!("{}, {} B, {}", self.transport, self.size, self.contestant)
+    }
+
+    fn rate(&self) -> Option<f64> {
+        median(self.runs.iter().map(Run::rate))
+    }
+
+    fn line(&self, raw: Option<f64>, naive: Option<f64>) -> String {
+        let Some(rate) = self.rate() else {
+            return format!("| {} | failed | | | | | | |", self.contestant);
+        };
+        let rates = || self.runs.iter().map(Run::rate);
+        let slowest = rates().fold(f64::INFINITY, f64::min);
+        let fastest = rates().fold(0.0, f64::max);
+        let cpu = median(self.runs.iter().map(Run::cpu_per_million)).unwrap_or_default();
+        format!(
+            "| {} | {} | {} – {} | {:.0} | {} | {} | {cpu:.3} | {} |",
+            self.contestant,
+            short(rate),
+            short(slowest),
+            short(fastest),
+            rate * self.size as f64 / 1e6,
+            ratio(rate, raw),
+            ratio(rate, naive),
+            self.runs.len(),
+        )
+    }
+}
+
+impl Report {
+    pub fn new(options: &Options) -> Self {
+        Self {
+            program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+            system: std::env::consts::OS,
+            architecture: std::env::consts::ARCH,
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            target_seconds: options.seconds,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Prints the table of one transport and size.
+    pub fn print(&self, transport: Transport, size: usize, rows: &[Row]) {
+        let rate_of = |name| rows.iter().find(|row| row.contestant == name)?.rate();
+        let (raw, naive) = (rate_of(raw::NAME), rate_of(tokio_naive::NAME));
+        println!("\n### {transport}, {size} B, {} cores\n", self.cores);
+        println!(
+            "| | msg/s | slowest – fastest | MB/s | × {} | × {} | CPU s per M | runs |",
+            raw::NAME,
+            tokio_naive::NAME
+        );
+        println!("|---|---|---|---|---|---|---|---|");
+        for row in rows {
+            println!("{}", row.line(raw, naive));
+        }
+    }
+
+    /// Writes everything as JSON.
+    pub fn write(&self, file: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// Returns how many runs failed.
+    pub fn failures(&self) -> usize {
+        self.rows.iter().map(|row| row.failures.len()).sum()
+    }
+}
+
+/// Writes a rate with three digits.
+fn short(rate: f64) -> String {
+    let (value, unit) = match rate {
+        rate if rate >= 999_500.0 => (rate / 1e6, " M"),
+        rate if rate >= 999.5 => (rate / 1e3, " k"),
+        rate => (rate, ""),
+    };
+    let decimals = match value {
+        value if value >= 99.95 => 0,
+        value if value >= 9.995 => 1,
+        _ => 2,
+    };
+    format!("{value:.decimals$}{unit}")
+}
+
+/// Writes how many times as fast; a dash where the other did not run.
+fn ratio(rate: f64, other: Option<f64>) -> String {
+    other.map_or_else(|| "–".into(), |other| format!("{:.2}", rate / other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits() {
+        for (rate, text) in [
+            (12.0, "12.0"),
+            (999.9, "1.00 k"),
+            (311_400.0, "311 k"),
+            (999_900.0, "1.00 M"),
+            (72_630_000.0, "72.6 M"),
+        ] {
+            assert_eq!(short(rate), text);
+        }
+    }
+
+    #[test]
+    fn no_ratio_to_who_did_not_run() {
+        assert_eq!(ratio(1.0, None), "–");
+        assert_eq!(ratio(3.0, Some(2.0)), "1.50");
+    }
+}
