@@ -24,4 +24,5 @@ pub use endpoint::{Authority, Endpoint, EndpointError, Scheme};
 pub use error::{Failure, PartialFailure, Phase, SinkError, TrySendError};
 pub use message::{Message, MessagePriority, Precision};
 pub use outbox::{Dropped, Ledger};
+pub use sink::lazy::{LazyMessageSink, LazyMetrics};
 pub use sink::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata, SinkReport};

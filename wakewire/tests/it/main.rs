@@ -1,1 +1,8 @@
 //! The integration tests, one binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking, like tests"
+)]
+
+mod lazy;
