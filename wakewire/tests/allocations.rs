@@ -53,8 +53,9 @@ fn allocations(at_once: bool, messages: u64) -> AllocationInfo {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
-        .unwrap();
-    runtime.block_on(sink.send(Message::new("first"))).unwrap();
+        .expect("a runtime of one thread");
+    let first = runtime.block_on(sink.send(Message::new("first")));
+    assert!(first.is_ok());
     let sink: &dyn MessageSink = &sink;
     let message = Message::new("tick").with_target("desk");
     let mut cx = Context::from_waker(Waker::noop());

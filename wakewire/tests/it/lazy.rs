@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout};
 use wakewire::{
     ConnectionState, Failure, LazyConfig, LazyMessageSink, Message, MessageSink, Phase, Sending,
@@ -228,6 +229,15 @@ async fn send_at_once(sink: &Arc<LazyMessageSink<Wire>>, count: u32) -> Vec<(u32
         errors.extend(sent.err().map(|error| (number, error)));
     }
     errors
+}
+
+/// Sends from a task of its own, while the test goes on.
+fn send_aside(
+    sink: &Arc<LazyMessageSink<Wire>>,
+    text: &'static str,
+) -> JoinHandle<Result<(), SinkError>> {
+    let sink = Arc::clone(sink);
+    Handle::current().spawn(async move { sink.send(Message::new(text)).await })
 }
 
 #[tokio::test(start_paused = true)]
@@ -570,10 +580,7 @@ async fn a_slow_write_blocks_neither_the_questions_nor_the_other_senders() {
     let brake = Arc::new(Semaphore::new(0));
     *remote.brake.lock().unwrap() = Some(Arc::clone(&brake));
     let sink = Arc::new(remote.sink(steady()));
-    let sending = {
-        let sink = Arc::clone(&sink);
-        tokio::spawn(async move { sink.send(Message::new("slow")).await })
-    };
+    let sending = send_aside(&sink, "slow");
     while !sink.is_connected() {
         tokio::task::yield_now().await;
     }
@@ -604,10 +611,7 @@ async fn disconnect_sleeps_and_a_send_wakes() {
 async fn disconnect_ends_a_series_and_keeps_the_pause() {
     let remote = Remote::down();
     let sink = Arc::new(remote.sink(steady()));
-    let sending = {
-        let sink = Arc::clone(&sink);
-        tokio::spawn(async move { sink.send(Message::new("a")).await })
-    };
+    let sending = send_aside(&sink, "a");
     tokio::time::sleep(Duration::from_millis(350)).await;
     assert_eq!(remote.dials(), 3);
     sink.disconnect().await.unwrap();
@@ -626,10 +630,7 @@ async fn disconnect_ends_a_series_and_keeps_the_pause() {
 async fn closed_is_final_for_those_who_wait_and_those_who_come() {
     let remote = Remote::up().taking(Duration::from_secs(1));
     let sink = Arc::new(remote.sink(steady()));
-    let sending = {
-        let sink = Arc::clone(&sink);
-        tokio::spawn(async move { sink.send(Message::new("a")).await })
-    };
+    let sending = send_aside(&sink, "a");
     tokio::time::sleep(Duration::from_millis(10)).await;
     let report = sink.close(Duration::from_secs(1)).await.unwrap();
     assert!(report.is_complete());
@@ -791,4 +792,62 @@ async fn senseless_settings_never_panic() {
         let error = sink.send(Message::new("a")).await.unwrap_err();
         assert_eq!(error.failure().attempts_made(), 41);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn connections_that_die_under_waiting_sends_lose_and_double_nothing() {
+    let remote = Remote::dying_after(5);
+    // Every send waits inside the inner sink, so that several are there when it dies.
+    *remote.brake.lock().unwrap() = Some(Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)));
+    let sink = Arc::new(remote.sink(steady()));
+    for _ in 0..20 {
+        assert!(send_at_once(&sink, 64).await.is_empty());
+    }
+    let mut counts = HashMap::new();
+    for text in remote.texts() {
+        *counts.entry(text).or_insert(0) += 1;
+    }
+    assert_eq!(counts.len(), 64);
+    assert!(counts.values().all(|&count| count == 20), "{counts:?}");
+    assert_eq!(remote.dials() - remote.deaths.load(Ordering::SeqCst), 1);
+    assert_eq!(remote.dropped_alive.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn disconnecting_among_senders_leaves_nobody_stuck_and_loses_nothing() {
+    let remote = Remote::up();
+    let sink = Arc::new(remote.sink(steady()));
+    let mut senders = JoinSet::new();
+    for _ in 0..4 {
+        let sink = Arc::clone(&sink);
+        senders.spawn(async move {
+            for number in 0..500 {
+                let mut message = Message::new(number.to_string());
+                // Who waited for a connection when it was dismissed gets the message back.
+                while let Err(error) = sink.send(message).await {
+                    message = error.into_message().expect("the message comes back");
+                }
+            }
+        });
+    }
+    let sleeper = {
+        let sink = Arc::clone(&sink);
+        Handle::current().spawn(async move {
+            for _ in 0..200 {
+                sink.disconnect().await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    let all = async {
+        while let Some(result) = senders.join_next().await {
+            result.unwrap();
+        }
+        sleeper.await.unwrap();
+    };
+    timeout(Duration::from_secs(60), all)
+        .await
+        .expect("somebody is stuck");
+    assert_eq!(remote.taken.lock().unwrap().len(), 2_000);
+    assert_eq!(remote.most_at_once.load(Ordering::SeqCst), 1);
 }

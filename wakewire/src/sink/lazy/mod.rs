@@ -53,7 +53,6 @@ use crate::outbox::Ledger;
 /// A sink that connects again by itself, or owes messages, needs no such wrapper.
 ///
 /// ```
-/// use std::sync::atomic::{AtomicUsize, Ordering};
 /// use wakewire::{LazyConfig, LazyMessageSink, Message, MessageSink, Sending, SinkMetadata};
 ///
 /// #[derive(Debug)]
