@@ -28,7 +28,7 @@ use self::live::{Ask, Core, Offered, Opening};
 use self::patience::Patience;
 use super::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata, SinkReport};
 use crate::backoff::LazyConfig;
-use crate::error::{SinkError, TrySendError};
+use crate::error::{Failure, SinkError, TrySendError};
 use crate::message::Message;
 use crate::outbox::Ledger;
 
@@ -380,8 +380,10 @@ impl<S> fmt::Debug for LazyMessageSink<S> {
 async fn ended(outcome: &mut watch::Receiver<Outcome>) -> Result<(), SinkError> {
     match outcome.wait_for(Option::is_some).await {
         Ok(outcome) => outcome.clone().unwrap_or(Ok(())),
-        // A series tells before it goes. Should it ever not, the caller looks for itself.
-        Err(_) => Ok(()),
+        // A series tells before it goes. Should it ever not, an error is better than asking for ever.
+        Err(_) => Err(SinkError::ConnectionFailed(
+            Failure::new("").because("the dial series ended without a result"),
+        )),
     }
 }
 
