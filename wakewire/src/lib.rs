@@ -32,4 +32,5 @@ pub use error::{Failure, PartialFailure, Phase, SinkError, TrySendError};
 pub use message::{Message, MessagePriority, Precision};
 pub use outbox::{Dropped, Ledger};
 pub use sink::composite::CompositeSink;
+pub use sink::lazy::{LazyMessageSink, LazyMetrics};
 pub use sink::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata, SinkReport};

@@ -1,3 +1,9 @@
 //! The integration tests, one binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail by panicking, like tests"
+)]
 
 mod composite;
+mod lazy;

@@ -1,1 +1,0 @@
-//! A connection opened by the first message.
