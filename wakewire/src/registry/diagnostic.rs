@@ -1,0 +1,416 @@
+//! A fault in a configuration, with its place, and all faults of one file together. No I/O, no clock.
+
+use std::error::Error;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::limits;
+
+/// One thing that is wrong, or looks wrong, in a configuration: where, what, and what to write instead.
+///
+/// Its text is one line: `services.toml:12:15: services.md.buffer_size: …; hint: …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Diagnostic {
+    /// Whether the configuration is refused for it.
+    pub severity: Severity,
+    /// The file, as it was named; `None` for a text that was in no file.
+    pub file: Option<String>,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, in characters from 1.
+    pub column: usize,
+    /// The same place as a range of bytes, for tools that underline it.
+    pub span: Range<usize>,
+    /// The key concerned with its whole path; empty where there is none.
+    pub key: String,
+    /// What is wrong. Values of keys that may hold secrets are never in it.
+    pub message: String,
+    /// What to write instead.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{file}:")?;
+        }
+        write!(f, "{}:{}: ", self.line, self.column)?;
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "; hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Severity {
+    /// The configuration works, but probably not as meant.
+    Warning,
+    /// The configuration is refused.
+    Error,
+}
+
+impl Severity {
+    /// Returns `warning` or `error`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Every fault of one configuration: the cause in the `InvalidConfig` of a bad file.
+///
+/// ```
+/// use wakewire::registry::Faults;
+/// use wakewire::ServiceRegistry;
+///
+/// let error = ServiceRegistry::from_toml("[services.md]\ntype = \"relai\"\n").unwrap_err();
+/// let faults = error.failure().source().unwrap().downcast_ref::<Faults>().unwrap();
+/// assert_eq!(faults.diagnostics()[0].line, 1); // `endpoint` is missing
+/// assert_eq!(faults.diagnostics()[1].hint.as_deref(), Some("did you mean `relay`?"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Faults {
+    diagnostics: Vec<Diagnostic>,
+    left_off: usize,
+    text: Arc<str>,
+}
+
+impl Faults {
+    /// Returns the faults and warnings in the order of their places; at most the first thousand.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    /// Returns how many more there are.
+    pub const fn left_off(&self) -> usize {
+        self.left_off
+    }
+
+    /// Returns the text in which the spans point, with what may be secret overwritten by `*`.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.diagnostics.as_slice() {
+            [] => f.write_str("no fault"),
+            [one] if self.left_off == 0 => one.fmt(f),
+            all => {
+                write!(f, "{} faults", all.len() + self.left_off)?;
+                for diagnostic in all {
+                    write!(f, "\n  {diagnostic}")?;
+                }
+                if self.left_off > 0 {
+                    write!(f, "\n  and {} more", self.left_off)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Error for Faults {}
+
+/// What was found so far, before lines and columns are counted.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    found: Vec<Finding>,
+    left_off: usize,
+    refused: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
+    severity: Severity,
+    span: Range<usize>,
+    key: String,
+    message: String,
+    hint: Option<String>,
+    kind: Kind,
+}
+
+/// What a finding is made of: when the text is no TOML, what follows from that is not said again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Syntax,
+    Absent,
+    Wrong,
+}
+
+/// What is wrong and what to write instead.
+pub(super) type Said = (String, Option<String>);
+
+impl Findings {
+    /// Adds a place where the text is no TOML.
+    pub(super) fn syntax(&mut self, span: Range<usize>, message: String) {
+        self.push(Severity::Error, span, "", Kind::Syntax, || (message, None));
+    }
+
+    /// Adds a value or key that is wrong. The words are only made when there is room for them.
+    pub(super) fn wrong(&mut self, span: Range<usize>, key: &str, say: impl FnOnce() -> Said) {
+        self.push(Severity::Error, span, key, Kind::Wrong, say);
+    }
+
+    /// Adds something that is not there and must be.
+    pub(super) fn absent(&mut self, span: Range<usize>, key: &str, say: impl FnOnce() -> Said) {
+        self.push(Severity::Error, span, key, Kind::Absent, say);
+    }
+
+    /// Adds something that is probably not meant.
+    pub(super) fn odd(&mut self, span: Range<usize>, key: &str, say: impl FnOnce() -> Said) {
+        self.push(Severity::Warning, span, key, Kind::Wrong, say);
+    }
+
+    /// Returns whether there is anything for which the configuration is refused.
+    pub(super) const fn refused(&self) -> bool {
+        self.refused
+    }
+
+    /// Moves every finding by what stood before the text they were found in.
+    pub(super) fn shift(&mut self, by: usize) {
+        for finding in &mut self.found {
+            finding.span = finding.span.start + by..finding.span.end + by;
+        }
+    }
+
+    fn push(
+        &mut self,
+        severity: Severity,
+        span: Range<usize>,
+        key: &str,
+        kind: Kind,
+        say: impl FnOnce() -> Said,
+    ) {
+        self.refused |= severity == Severity::Error;
+        if self.found.len() >= limits::FAULTS {
+            self.left_off += 1;
+            return;
+        }
+        let (message, hint) = say();
+        self.found.push(Finding {
+            severity,
+            span,
+            key: key.to_owned(),
+            message,
+            hint,
+            kind,
+        });
+    }
+
+    /// Gives every finding its line and column, in the order of their places.
+    pub(super) fn placed(mut self, text: &str, file: Option<&str>) -> (Vec<Diagnostic>, usize) {
+        self.drop_consequences(text);
+        self.found.sort_by_key(|finding| finding.span.start);
+        self.found.dedup();
+        let mut place = Place::new(text);
+        let diagnostics = self.found.into_iter().map(|finding| {
+            let (line, column) = place.advance(finding.span.start);
+            Diagnostic {
+                severity: finding.severity,
+                file: file.map(ToOwned::to_owned),
+                line,
+                column,
+                span: finding.span,
+                key: finding.key,
+                message: finding.message,
+                hint: finding.hint,
+            }
+        });
+        (diagnostics.collect(), self.left_off)
+    }
+
+    /// Makes the error of a configuration that is refused.
+    pub(super) fn into_faults(self, text: &str, masked: String, file: Option<&str>) -> Faults {
+        let (diagnostics, left_off) = self.placed(text, file);
+        Faults {
+            diagnostics,
+            left_off,
+            text: masked.into(),
+        }
+    }
+
+    /// Where a line could not be read, its key is not also missing, nor its value also wrong.
+    fn drop_consequences(&mut self, text: &str) {
+        let lines: Vec<_> = self
+            .found
+            .iter()
+            .filter(|finding| finding.kind == Kind::Syntax)
+            .map(|finding| line_around(text, finding.span.start))
+            .collect();
+        if lines.is_empty() {
+            return;
+        }
+        self.found.retain(|finding| match finding.kind {
+            Kind::Syntax => true,
+            Kind::Absent => false,
+            Kind::Wrong => !lines.iter().any(|line| line.contains(&finding.span.start)),
+        });
+    }
+}
+
+/// Counts lines and columns in one pass over the text.
+struct Place<'t> {
+    text: &'t str,
+    seen: usize,
+    line: usize,
+    line_start: usize,
+}
+
+impl<'t> Place<'t> {
+    const fn new(text: &'t str) -> Self {
+        Self {
+            text,
+            seen: 0,
+            line: 1,
+            line_start: 0,
+        }
+    }
+
+    /// Returns line and column of a byte that is not before the last one asked for.
+    fn advance(&mut self, at: usize) -> (usize, usize) {
+        let bytes = self.text.as_bytes();
+        let at = at.min(bytes.len());
+        for (offset, _) in bytes[self.seen..at]
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'\n')
+        {
+            self.line += 1;
+            self.line_start = self.seen + offset + 1;
+        }
+        self.seen = at;
+        let before = String::from_utf8_lossy(&bytes[self.line_start..at]);
+        let columns = before.chars().filter(|&c| c != BYTE_ORDER_MARK).count();
+        (self.line, columns + 1)
+    }
+}
+
+/// Returns the bytes of the line that holds this place, its end included.
+fn line_around(text: &str, at: usize) -> Range<usize> {
+    let bytes = text.as_bytes();
+    let at = at.min(bytes.len());
+    let start = bytes[..at]
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |newline| newline + 1);
+    let end = bytes[at..]
+        .iter()
+        .position(|&byte| byte == b'\n')
+        .map_or(bytes.len(), |newline| at + newline);
+    start..end + 1
+}
+
+/// Returns a key as it must be written in TOML.
+pub(super) fn quoted(key: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !key.is_empty() && key.chars().all(bare) {
+        key.to_owned()
+    } else {
+        format!("\"{}\"", shown(key))
+    }
+}
+
+/// Returns a text from the file fit for one line of a message: no control characters, not too long.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN)
+        .flat_map(|c| {
+            let escape = c.is_control()
+                || matches!(c, '"' | '\\' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let escaped: Box<dyn Iterator<Item = char>> = if escape {
+                Box::new(c.escape_default())
+            } else {
+                Box::new(std::iter::once(c))
+            };
+            escaped
+        })
+        .collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Returns names for a message: `` `a`, `b` and 3 more ``.
+pub(super) fn enumerated(names: &[&str], all: usize) -> String {
+    let shown: Vec<_> = names
+        .iter()
+        .map(|name| format!("`{}`", shown(name)))
+        .collect();
+    let more = all - names.len().min(all);
+    match more {
+        0 => shown.join(", "),
+        _ => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// What some editors write before the first character.
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// How many characters of a text are shown: enough to recognise it.
+const SHOWN: usize = 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_characters_and_the_mark_is_none() {
+        let mut place = Place::new("\u{feff}größe = 1\r\nb = 2\n");
+        assert_eq!(place.advance(3), (1, 1));
+        assert_eq!(place.advance("\u{feff}größe = ".len()), (1, 9));
+        assert_eq!(place.advance("\u{feff}größe = 1\r\nb".len()), (2, 2));
+        assert_eq!(place.advance(9999), (3, 1));
+    }
+
+    #[test]
+    fn what_follows_from_bad_syntax_is_not_said_again() {
+        let text = "a = \nb = 2\n";
+        let mut findings = Findings::default();
+        findings.syntax(4..4, "no value".to_owned());
+        findings.wrong(0..1, "a", || ("unknown".to_owned(), None));
+        findings.wrong(5..6, "b", || ("unknown".to_owned(), None));
+        findings.absent(0..1, "c", || ("missing".to_owned(), None));
+        let (diagnostics, _) = findings.placed(text, Some("x.toml"));
+        let lines: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
+        assert_eq!(lines, ["x.toml:1:5: no value", "x.toml:2:1: b: unknown"]);
+    }
+
+    #[test]
+    fn a_million_faults_are_counted_but_not_kept() {
+        let mut findings = Findings::default();
+        for _ in 0..1_000_000 {
+            findings.wrong(0..0, "", || ("no".to_owned(), None));
+        }
+        assert_eq!(findings.left_off, 1_000_000 - limits::FAULTS);
+    }
+
+    #[test]
+    fn shown_text_stays_on_its_line() {
+        assert_eq!(shown("a\nb\u{1b}[31m\u{202e}"), "a\\nb\\u{1b}[31m\\u{202e}");
+        assert_eq!(shown(&"x".repeat(200)).chars().count(), SHOWN + 1);
+    }
+}
