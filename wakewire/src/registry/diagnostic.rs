@@ -272,38 +272,36 @@ impl Findings {
 
 /// Counts lines and columns in one pass over the text.
 struct Place<'t> {
-    text: &'t str,
+    bytes: &'t [u8],
     seen: usize,
     line: usize,
-    line_start: usize,
+    column: usize,
 }
 
 impl<'t> Place<'t> {
-    const fn new(text: &'t str) -> Self {
+    fn new(text: &'t str) -> Self {
+        let mark = text.starts_with(BYTE_ORDER_MARK);
         Self {
-            text,
-            seen: 0,
+            bytes: text.as_bytes(),
+            seen: if mark { BYTE_ORDER_MARK.len_utf8() } else { 0 },
             line: 1,
-            line_start: 0,
+            column: 1,
         }
     }
 
     /// Returns line and column of a byte that is not before the last one asked for.
     fn advance(&mut self, at: usize) -> (usize, usize) {
-        let bytes = self.text.as_bytes();
-        let at = at.min(bytes.len());
-        for (offset, _) in bytes[self.seen..at]
-            .iter()
-            .enumerate()
-            .filter(|(_, byte)| **byte == b'\n')
-        {
-            self.line += 1;
-            self.line_start = self.seen + offset + 1;
+        let at = at.clamp(self.seen, self.bytes.len().max(self.seen));
+        for &byte in &self.bytes[self.seen..at] {
+            if byte == b'\n' {
+                self.line += 1;
+                self.column = 1;
+            } else if byte & CONTINUATION_MASK != CONTINUATION {
+                self.column += 1;
+            }
         }
         self.seen = at;
-        let before = String::from_utf8_lossy(&bytes[self.line_start..at]);
-        let columns = before.chars().filter(|&c| c != BYTE_ORDER_MARK).count();
-        (self.line, columns + 1)
+        (self.line, self.column)
     }
 }
 
@@ -369,6 +367,10 @@ pub(super) fn enumerated(names: &[&str], all: usize) -> String {
 
 /// What some editors write before the first character.
 pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// What the second and further bytes of a character have in common.
+const CONTINUATION_MASK: u8 = 0b1100_0000;
+const CONTINUATION: u8 = 0b1000_0000;
 
 /// How many characters of a text are shown: enough to recognise it.
 const SHOWN: usize = 80;

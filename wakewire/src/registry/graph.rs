@@ -126,11 +126,21 @@ struct Walk<'w, 'r> {
     cycles: BTreeSet<Vec<usize>>,
 }
 
+/// What lies below a service: how deep, and how many copies of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Below {
+    depth: usize,
+    copies: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     New,
     OnTheWay,
-    Done { depth: usize, copies: u64 },
+    /// `None` where a cycle lies below: it has no depth, and has been said.
+    Done {
+        below: Option<Below>,
+    },
 }
 
 impl<'w, 'r> Walk<'w, 'r> {
@@ -171,54 +181,60 @@ impl<'w, 'r> Walk<'w, 'r> {
         self.way.push((node, 0));
     }
 
-    /// Looks at what was found below a composite: how deep, and how many copies of a message.
+    /// Looks at what was found below a composite.
     fn leave(&mut self, node: usize, findings: &mut Findings) {
-        let Node {
-            targets,
-            sends_to_all,
-        } = &self.nodes[node];
-        let (mut depth, mut copies) = (0, 1);
-        for (position, (target, _)) in targets.iter().enumerate() {
-            // What is on the way is part of a cycle, which has been said.
-            if let State::Done {
-                depth: below,
-                copies: more,
-            } = self.state[*target]
-            {
-                depth = depth.max(below + 1);
-                copies = match (*sends_to_all, position) {
-                    (true, 1..) => more.saturating_add(copies),
-                    _ => more.max(copies),
-                };
+        let below = self.below(node).map(|below| {
+            let service = &self.services[node];
+            let (span, path) = (service.span_of("targets"), service.path("targets"));
+            // Only where the limit is first crossed: those above cannot help it.
+            if below.depth == limits::DEPTH + 1 {
+                findings.wrong(span.clone(), &path, || {
+                    let message = format!(
+                        "composites within composites, {} deep; at most {} are taken",
+                        below.depth,
+                        limits::DEPTH
+                    );
+                    let hint = "name the innermost targets directly".to_owned();
+                    (message, Some(hint))
+                });
             }
+            let copies = below.copies;
+            if copies > limits::COPIES {
+                findings.wrong(span, &path, || {
+                    let message = format!(
+                        "one message would be sent on more than {} times",
+                        limits::COPIES
+                    );
+                    let hint = "name each target once, not through several fan-outs".to_owned();
+                    (message, Some(hint))
+                });
+                return Below { copies: 1, ..below };
+            }
+            below
+        });
+        self.state[node] = State::Done { below };
+    }
+
+    fn below(&self, node: usize) -> Option<Below> {
+        let node = &self.nodes[node];
+        let mut sum = Below {
+            depth: 0,
+            copies: 0,
+        };
+        for (target, _) in &node.targets {
+            let State::Done { below } = self.state[*target] else {
+                return None;
+            };
+            let below = below?;
+            sum.depth = sum.depth.max(below.depth + 1);
+            sum.copies = if node.sends_to_all {
+                sum.copies.saturating_add(below.copies)
+            } else {
+                sum.copies.max(below.copies)
+            };
         }
-        let service = &self.services[node];
-        let (span, path) = (service.span_of("targets"), service.path("targets"));
-        // Only where the limit is first crossed: those above cannot help it.
-        if depth == limits::DEPTH + 1 {
-            findings.wrong(span.clone(), &path, || {
-                let message = format!(
-                    "composites within composites, {depth} deep; at most {} are taken",
-                    limits::DEPTH
-                );
-                (
-                    message,
-                    Some("name the innermost targets directly".to_owned()),
-                )
-            });
-        }
-        if copies > limits::COPIES {
-            findings.wrong(span, &path, || {
-                let message = format!(
-                    "one message would be sent on more than {} times",
-                    limits::COPIES
-                );
-                let hint = "name each target once, not through several fan-outs".to_owned();
-                (message, Some(hint))
-            });
-            copies = 1;
-        }
-        self.state[node] = State::Done { depth, copies };
+        sum.copies = sum.copies.max(1);
+        Some(sum)
     }
 
     /// Reports the cycle that a target closes, unless it has been.

@@ -21,8 +21,8 @@ pub(super) const COPIES: u64 = 4096;
 /// The most messages in a buffer: finding one by sequence costs some bytes each, half a gigabyte for so many.
 pub(super) const BUFFER_MESSAGES: u64 = 1 << 24;
 
-/// The most bytes in a buffer or log: 16 GiB. More than that belongs on a disk.
-pub(super) const BUFFER_BYTES: u64 = 16 << 30;
+/// The most bytes in a buffer or log: 16 GiB, since more belongs on a disk; where addresses have 32 bits, 1 GiB.
+pub(super) const BUFFER_BYTES: u64 = if usize::BITS < 64 { 1 << 30 } else { 16 << 30 };
 
 /// The largest message: 1 GiB. The length in a frame has 32 bits, and the rest is room for what travels beside.
 pub(super) const MESSAGE_BYTES: u64 = 1 << 30;

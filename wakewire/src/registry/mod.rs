@@ -11,6 +11,7 @@
 mod diagnostic;
 mod file;
 mod graph;
+mod inherit;
 mod keys;
 mod lazy;
 mod limits;
@@ -172,10 +173,11 @@ impl ServiceRegistry {
             );
         }
         let raw = raw::services(document.get_ref(), &mut findings);
-        let resolved: Vec<_> = raw
+        let mut resolved: Vec<_> = raw
             .iter()
             .map(|raw| (raw, resolve::service(raw, &mut findings)))
             .collect();
+        inherit::lazy(&mut resolved, &mut findings);
         graph::check(&raw, &mut findings);
         let sound = resolved
             .iter()

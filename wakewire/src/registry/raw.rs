@@ -207,7 +207,13 @@ fn unknown(key: &str, prefix: &str) -> Said {
     } else if !prefix.is_empty() && keys::find(key).is_some() {
         format!("write `{key}` outside of `lazy`")
     } else if let Some(name) = nearest::nearest(key, known.iter().copied()) {
-        format!("did you mean `{prefix}{name}`?")
+        let later = prefix.is_empty() && keys::find(name).is_some_and(Key::is_later);
+        let but = if later {
+            " it is not built into this version yet"
+        } else {
+            ""
+        };
+        format!("did you mean `{prefix}{name}`?{but}")
     } else {
         let later = |name: &&str| prefix.is_empty() && keys::find(name).is_some_and(Key::is_later);
         let built: Vec<_> = known.into_iter().filter(|name| !later(name)).collect();

@@ -358,7 +358,7 @@ impl RawService {
     }
 
     fn size(&self, key: &str) -> Option<usize> {
-        // The ranges hold it below what 32 bits address only where there are no more.
+        // Every limit of a size is below what can be addressed.
         usize::try_from(self.whole(key)?).ok()
     }
 

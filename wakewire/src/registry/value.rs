@@ -32,12 +32,13 @@ pub(super) fn read(
     let read = match shape {
         Shape::Word(words) => word(words, text(shape, found)?)?,
         Shape::Endpoint => Value::Text(text(shape, found)?.to_owned()),
-        Shape::Names => return Ok(names(shape, found, path, findings)?),
+        Shape::Names => return names(shape, found, path, findings),
         Shape::Whole { least, most } => Value::Whole(whole(shape, *least, *most, found)?),
         Shape::Decimal { least, most, zero } => {
             let number = number(shape, found)?;
             // NaN is in no range.
-            if !(*least..=*most).contains(&number) && !(*zero && number == 0.0) {
+            let within = (*least..=*most).contains(&number) || (*zero && number == 0.0);
+            if !within {
                 return Err(out_of_range(shape, found));
             }
             Value::Decimal(number)
