@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::diagnostic::Findings;
+use super::findings::Findings;
 use super::limits;
 use crate::error::{Failure, SinkError};
 

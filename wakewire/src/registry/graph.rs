@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::diagnostic::{Findings, enumerated, shown};
+use super::diagnostic::{enumerated, shown};
+use super::findings::Findings;
 use super::raw::RawService;
 use super::service::CompositePattern;
 use super::value::Value;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::diagnostic::{Findings, enumerated};
+use super::diagnostic::enumerated;
+use super::findings::Findings;
 use super::lazy::LazySettings;
 use super::raw::RawService;
 use super::service::{ServiceConfig, SinkType};

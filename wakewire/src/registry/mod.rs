@@ -10,6 +10,7 @@
 
 mod diagnostic;
 mod file;
+mod findings;
 mod graph;
 mod inherit;
 mod keys;
@@ -17,6 +18,8 @@ mod lazy;
 mod limits;
 mod nearest;
 mod raw;
+#[cfg(test)]
+mod reference;
 mod resolve;
 mod secret;
 mod service;
@@ -35,7 +38,7 @@ pub use lazy::LazySettings;
 pub use service::{CompositePattern, ServiceConfig, ServicesConfig, SinkType, WithoutConsumers};
 
 use crate::error::{Failure, Phase, SinkError};
-use diagnostic::{BYTE_ORDER_MARK, Findings};
+use findings::{BYTE_ORDER_MARK, Findings};
 
 /// Where services are looked up. The factory asks once for each name, when its sink or source is made.
 ///

@@ -6,7 +6,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Findings, Said, enumerated, quoted, shown};
+use super::diagnostic::{enumerated, quoted, shown};
+use super::findings::{Findings, Said};
 use super::keys::{self, KEYS, Key, LAZY, LAZY_PREFIX};
 use super::value::{self, Value};
 use super::{limits, nearest};

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::diagnostic::{Findings, enumerated, shown};
+use super::diagnostic::{enumerated, shown};
+use super::findings::Findings;
 use super::keys::{self, KEYS, LAZY_PREFIX};
 use super::lazy::LazySettings;
 use super::raw::{self, RawService};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::diagnostic::Findings;
+use super::findings::Findings;
 
 /// Looks at what lies at the path of an endpoint: what can never work is refused, what may come is a warning.
 pub(super) fn check(path: &Path, span: Range<usize>, key: &str, findings: &mut Findings) {

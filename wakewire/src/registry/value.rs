@@ -6,7 +6,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::diagnostic::{Findings, Said, shown};
+use super::diagnostic::shown;
+use super::findings::{Findings, Said};
 use super::keys::Shape;
 use super::nearest;
 
