@@ -1,21 +1,25 @@
-//! What a service promises of its messages, and what happens when there is no room. No I/O, no clock.
+//! What is promised about a message, and what gives way when the buffer is full. No I/O, no clock.
 
 use std::fmt;
 
-/// When a message may be forgotten by its sender.
+/// When a message leaves the sender's buffer, and with it what can be lost or doubled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a message is kept until confirmed, or it is not"
+)]
 pub enum Delivery {
-    /// When those who are waited for have processed it and said so. The default between wakewire peers:
-    /// nothing accepted is lost while its sender lives.
+    /// Kept until those who are waited for have processed it; sent again after a lost connection. The
+    /// default between wakewire peers.
     #[default]
     AtLeastOnce,
-    /// When it was written. What was under way when a connection breaks is counted as in doubt.
+    /// Gone once written: lost when the connection breaks under it, then counted as `in_doubt`. The
+    /// default over datagrams and to foreign WebSocket peers, which confirm nothing.
     AtMostOnce,
 }
 
 impl Delivery {
-    /// Every kind.
+    /// Both, the safer one first.
     pub const ALL: [Self; 2] = [Self::AtLeastOnce, Self::AtMostOnce];
 
     /// Returns the name as written in `services.toml`.
@@ -33,23 +37,23 @@ impl fmt::Display for Delivery {
     }
 }
 
-/// What a full buffer does with the next message.
+/// What gives way when the buffer is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// The caller waits up to `wait_timeout`, then gets the message back. The default: nobody is surprised.
+    /// The sender waits for room, up to `wait_timeout`; then the message comes back. The default.
     #[default]
     Block,
-    /// The caller gets the message back at once.
+    /// The message comes back at once.
     Reject,
-    /// The new message is given up and counted. At most once only.
+    /// The new message is dropped and counted. Only with [`Delivery::AtMostOnce`].
     DropNewest,
-    /// The oldest message not yet under way is given up and counted. At most once only.
+    /// The oldest waiting message is dropped and counted. Only with [`Delivery::AtMostOnce`].
     DropOldest,
 }
 
 impl WhenFull {
-    /// Every rule.
+    /// Every rule, those that lose nothing first.
     pub const ALL: [Self; 4] = [
         Self::Block,
         Self::Reject,
@@ -65,6 +69,11 @@ impl WhenFull {
             Self::DropNewest => "drop_newest",
             Self::DropOldest => "drop_oldest",
         }
+    }
+
+    /// Returns whether it drops messages that were accepted, or that the sender takes for accepted.
+    pub const fn is_lossy(self) -> bool {
+        matches!(self, Self::DropNewest | Self::DropOldest)
     }
 }
 

@@ -33,4 +33,8 @@ pub use message::{Message, MessagePriority, Precision};
 pub use outbox::{Dropped, Ledger};
 pub use sink::composite::CompositeSink;
 pub use sink::lazy::{LazyMessageSink, LazyMetrics};
+pub use registry::{
+    CompositePattern, LazySettings, Registry, ServiceConfig, ServiceRegistry, ServicesConfig,
+    SinkType, WithoutConsumers,
+};
 pub use sink::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata, SinkReport};

@@ -7,3 +7,4 @@
 
 mod composite;
 mod lazy;
+mod registry;

@@ -1,0 +1,235 @@
+//! `services.toml` as written: which keys stand where, each value of a shape that its key allows. No I/O, no clock.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{enumerated, quoted, shown};
+use super::findings::{Findings, Said};
+use super::keys::{self, KEYS, Key, LAZY, LAZY_PREFIX};
+use super::value::{self, Value};
+use super::{limits, nearest};
+
+/// One service as written.
+#[derive(Debug)]
+pub(super) struct RawService {
+    pub(super) name: String,
+    /// Where its name stands.
+    pub(super) span: Range<usize>,
+    /// What stands behind each key, under the key's name in [`KEYS`].
+    pub(super) written: BTreeMap<&'static str, Written>,
+}
+
+/// A key and what stands behind it.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) key_span: Range<usize>,
+    pub(super) span: Range<usize>,
+    /// `None` when it could not be read, which has been said.
+    pub(super) value: Option<Value>,
+}
+
+impl RawService {
+    /// Returns the full path of one of its keys, for messages.
+    pub(super) fn path(&self, key: &str) -> String {
+        path(&self.name, key)
+    }
+
+    /// Returns what was read behind a key.
+    pub(super) fn value(&self, key: &str) -> Option<&Value> {
+        self.written.get(key)?.value.as_ref()
+    }
+
+    /// Returns where a key's value stands, or else the service's name.
+    pub(super) fn span_of(&self, key: &str) -> Range<usize> {
+        self.written
+            .get(key)
+            .map_or_else(|| self.span.clone(), |written| written.span.clone())
+    }
+}
+
+/// Reads the whole document; what cannot be read is found and left out.
+pub(super) fn services(document: &DeTable<'_>, findings: &mut Findings) -> Vec<RawService> {
+    let mut services = Vec::new();
+    let mut found = false;
+    for (key, value) in document {
+        if key.get_ref() == SERVICES {
+            found = true;
+            services = service_tables(value, findings);
+        } else {
+            findings.wrong(key.span(), &quoted(key.get_ref()), || {
+                let message = format!("there is no top-level key `{}`", shown(key.get_ref()));
+                let hint = match (nearest::nearest(key.get_ref(), [SERVICES]), value.get_ref()) {
+                    (Some(_), _) => "did you mean `services`?".to_owned(),
+                    (None, DeValue::Table(_)) => format!(
+                        "every service is a table `[services.NAME]`: write `[services.{}]`",
+                        quoted(key.get_ref())
+                    ),
+                    (None, _) => "put it below a `[services.NAME]` line".to_owned(),
+                };
+                (message, Some(hint))
+            });
+        }
+    }
+    if !found {
+        findings.absent(0..0, "", || {
+            let message = "there is no `[services]`: the file names no service".to_owned();
+            (message, Some(EXAMPLE.to_owned()))
+        });
+    }
+    // The table is sorted by name; people think in the order of the file.
+    services.sort_by_key(|service| service.span.start);
+    services
+}
+
+fn service_tables(value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Vec<RawService> {
+    let Some(table) = value.get_ref().as_table() else {
+        findings.wrong(value.span(), SERVICES, || {
+            let message = format!(
+                "expected a table of services, found {}",
+                value::what(value.get_ref())
+            );
+            (message, Some(EXAMPLE.to_owned()))
+        });
+        return Vec::new();
+    };
+    if table.is_empty() {
+        findings.absent(value.span(), SERVICES, || {
+            let message = "`services` is empty: the file names no service".to_owned();
+            (message, Some(EXAMPLE.to_owned()))
+        });
+    }
+    let mut services = Vec::new();
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        if let Some(why) = bad_name(name) {
+            findings.wrong(key.span(), &format!("{SERVICES}.{}", quoted(name)), || {
+                (
+                    why.to_owned(),
+                    Some("give the service another name".to_owned()),
+                )
+            });
+        }
+        let mut service = RawService {
+            name: name.to_owned(),
+            span: key.span(),
+            written: BTreeMap::new(),
+        };
+        match value.get_ref().as_table() {
+            Some(table) => read(&mut service, table, "", findings),
+            None => findings.wrong(value.span(), &path(name, ""), || {
+                let message = format!("expected a table, found {}", value::what(value.get_ref()));
+                let hint = format!(
+                    "a service is a table: write `[services.{}]` and its keys below",
+                    quoted(name)
+                );
+                (message, Some(hint))
+            }),
+        }
+        services.push(service);
+    }
+    services
+}
+
+/// Says what is wrong with the name of a service or consumer.
+pub(super) fn bad_name(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        Some("the name is empty")
+    } else if name.len() > limits::NAME_BYTES {
+        Some("the name has more than 255 bytes")
+    } else if name.chars().any(char::is_control) {
+        Some("the name contains a control character")
+    } else {
+        None
+    }
+}
+
+/// Reads the keys of a service, or of its `lazy` table when the prefix says so.
+fn read(service: &mut RawService, table: &DeTable<'_>, prefix: &str, findings: &mut Findings) {
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.get_ref());
+        if prefix.is_empty() && name == LAZY {
+            match value.get_ref().as_table() {
+                Some(lazy) => read(service, lazy, LAZY_PREFIX, findings),
+                None => findings.wrong(value.span(), &service.path(LAZY), || {
+                    let message =
+                        format!("expected a table, found {}", value::what(value.get_ref()));
+                    let hint = "such as `lazy = { max_retries = 5 }`".to_owned();
+                    (message, Some(hint))
+                }),
+            }
+            continue;
+        }
+        // A quoted "lazy.jitter" is one key, not two, and no key of ours has a dot inside.
+        let known = keys::find(&name).filter(|_| !key.get_ref().contains('.'));
+        let path = path(&service.name, &format!("{prefix}{}", quoted(key.get_ref())));
+        let Some(known) = known else {
+            findings.wrong(key.span(), &path, || unknown(key.get_ref(), prefix));
+            continue;
+        };
+        let value = match value::read(&known.shape, value, &path, findings) {
+            Ok(read) => Written {
+                key_span: key.span(),
+                span: value.span(),
+                value: read,
+            },
+            Err((message, hint)) => {
+                findings.wrong(value.span(), &path, || (message, hint));
+                Written {
+                    key_span: key.span(),
+                    span: value.span(),
+                    value: None,
+                }
+            }
+        };
+        service.written.insert(known.name, value);
+    }
+}
+
+/// Says what to write instead of a key that does not exist.
+fn unknown(key: &str, prefix: &str) -> Said {
+    let message = format!("there is no key `{prefix}{}`", shown(key));
+    let (inside, outside): (Vec<&Key>, Vec<&Key>) = KEYS
+        .iter()
+        .partition(|key| key.name.starts_with(LAZY_PREFIX));
+    let inside = inside
+        .iter()
+        .filter_map(|key| key.name.strip_prefix(LAZY_PREFIX));
+    let inside: Vec<_> = inside.collect();
+    let known: Vec<_> = if prefix.is_empty() {
+        outside.iter().map(|key| key.name).chain([LAZY]).collect()
+    } else {
+        inside.clone()
+    };
+    let hint = if prefix.is_empty() && inside.contains(&key) {
+        format!("write `{LAZY_PREFIX}{key}`")
+    } else if !prefix.is_empty() && keys::find(key).is_some() {
+        format!("write `{key}` outside of `lazy`")
+    } else if let Some(name) = nearest::nearest(key, known.iter().copied()) {
+        let later = prefix.is_empty() && keys::find(name).is_some_and(Key::is_later);
+        let but = if later {
+            " it is not built into this version yet"
+        } else {
+            ""
+        };
+        format!("did you mean `{prefix}{name}`?{but}")
+    } else {
+        let later = |name: &&str| prefix.is_empty() && keys::find(name).is_some_and(Key::is_later);
+        let built: Vec<_> = known.into_iter().filter(|name| !later(name)).collect();
+        format!("the keys are {}", enumerated(&built, built.len()))
+    };
+    (message, Some(hint))
+}
+
+/// Returns the path of a key of a service, as it would be written.
+pub(super) fn path(service: &str, key: &str) -> String {
+    let dot = if key.is_empty() { "" } else { "." };
+    format!("{SERVICES}.{}{dot}{key}", quoted(service))
+}
+
+const SERVICES: &str = "services";
+
+const EXAMPLE: &str =
+    "write `[services.NAME]`, and below it `type = \"relay\"` and `endpoint = \"unix:///path\"`";

@@ -1,0 +1,370 @@
+//! What a service is, as meant: every key with a value. No I/O, no clock.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::lazy::LazySettings;
+use crate::backoff::LazyConfig;
+use crate::delivery::{Delivery, WhenFull};
+use crate::domain::{Domain, PrecisionContext};
+use crate::endpoint::{Endpoint, Scheme};
+
+/// All services by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a user's own registry may make one"
+)]
+pub struct ServicesConfig {
+    /// Each service under its name.
+    pub services: BTreeMap<String, ServiceConfig>,
+}
+
+/// One service: what it is, where it is, what is promised, how much waits.
+///
+/// Made from `services.toml` by [`ServiceRegistry`](crate::ServiceRegistry), or in code for a registry of
+/// one's own: begin with [`relay`](Self::relay), [`direct`](Self::direct) or [`composite`](Self::composite)
+/// and set the fields that differ. `docs/services-toml.md` says what each is for.
+///
+/// ```
+/// use wakewire::{ServiceConfig, WhenFull};
+///
+/// let signals = ServiceConfig {
+///     buffer_size: 500,
+///     when_full: WhenFull::Reject,
+///     ..ServiceConfig::relay("unix:///run/signals.sock".parse().unwrap())
+/// };
+/// assert_eq!(signals.max_message_bytes, 1 << 20);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "users write it as a literal over a default"
+)]
+pub struct ServiceConfig {
+    /// Which kind of sink the name stands for.
+    pub kind: SinkType,
+    /// Where it is; `None` for a composite.
+    pub endpoint: Option<Endpoint>,
+    /// What is promised. Default at least once; at most once over `udp`, `ws` and `wss`.
+    pub delivery: Delivery,
+    /// How many messages may wait. Default 10000.
+    pub buffer_size: usize,
+    /// How many bytes may wait, whichever limit is reached first. Default 8 MiB. An empty buffer takes any
+    /// message up to `max_message_bytes`, also when that is more.
+    pub buffer_bytes: usize,
+    /// What gives way when the buffer is full. Default [`WhenFull::Block`].
+    pub when_full: WhenFull,
+    /// The largest payload taken. Default 1 MiB.
+    pub max_message_bytes: usize,
+    /// After how long without a message the connection is closed; `None` = never. Default 50 s, since many
+    /// peers and middleboxes close at 60.
+    pub idle_timeout: Option<Duration>,
+    /// How long `disconnect()` waits for what is owed. Default 5 s.
+    pub drain_timeout: Duration,
+    /// How it connects, as far as it says so itself.
+    pub lazy: LazySettings,
+    /// Which message types it takes; `None` = all. Default `None`.
+    pub domain: Option<Domain>,
+    /// Which scales of amounts it takes. Default either.
+    pub precision_context: PrecisionContext,
+    /// Relay: the consumers that are waited for, also while they are away. Default none.
+    pub consumers: Vec<String>,
+    /// Relay: what happens when nobody is attached. Default [`WithoutConsumers::Hold`].
+    pub without_consumers: WithoutConsumers,
+    /// Relay: for how long a consumer that processes nothing is waited for, as written. See
+    /// [`unnamed_deadline`](Self::unnamed_deadline) and [`named_deadline`](Self::named_deadline).
+    pub consumer_deadline: Option<Duration>,
+    /// Relay: how many bytes its log holds. Default 64 MiB.
+    pub log_bytes: usize,
+    /// Anything the user wants to keep beside the service; wakewire does not look into it.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl ServiceConfig {
+    /// Makes a relay at this endpoint, everything else by default.
+    pub fn relay(endpoint: Endpoint) -> Self {
+        Self::with_defaults(SinkType::Relay, Some(endpoint))
+    }
+
+    /// Makes a peer reached directly at this endpoint, everything else by default.
+    pub fn direct(endpoint: Endpoint) -> Self {
+        Self::with_defaults(SinkType::Direct, Some(endpoint))
+    }
+
+    /// Makes several services behind one name.
+    pub fn composite(
+        pattern: CompositePattern,
+        targets: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let targets = targets.into_iter().map(Into::into).collect();
+        Self::with_defaults(SinkType::Composite { pattern, targets }, None)
+    }
+
+    /// Returns for how long a consumer that is not in `consumers` is waited for. Default 30 s: longer than
+    /// any pause of a healthy process, short enough not to fill the producers.
+    pub fn unnamed_deadline(&self) -> Duration {
+        self.consumer_deadline.unwrap_or(CONSUMER_DEADLINE)
+    }
+
+    /// Returns for how long a consumer in `consumers` is waited for; `None` = for ever, unless
+    /// `consumer_deadline` is set.
+    pub const fn named_deadline(&self) -> Option<Duration> {
+        self.consumer_deadline
+    }
+
+    /// Returns how it connects: its own settings over a default.
+    #[must_use]
+    pub fn lazy_config(&self, default: LazyConfig) -> LazyConfig {
+        self.lazy.apply_to(default)
+    }
+
+    /// Returns every key that has an effect on this kind of service, with its value as TOML; `None` where
+    /// there is no value. Connection settings are over the library's defaults.
+    pub fn settings(&self) -> Vec<(&'static str, Option<String>)> {
+        let lazy = self.lazy_config(LazyConfig::default());
+        let mut settings = vec![("type", Some(text(self.kind.name())))];
+        if let SinkType::Composite { pattern, targets } = &self.kind {
+            settings.push(("pattern", Some(text(pattern.name()))));
+            settings.push(("targets", Some(list(targets))));
+        } else {
+            settings.extend(self.link_settings());
+        }
+        if self.kind == SinkType::Relay {
+            let consumers = (!self.consumers.is_empty()).then(|| list(&self.consumers));
+            settings.extend([
+                ("consumers", consumers),
+                (
+                    "without_consumers",
+                    Some(text(self.without_consumers.name())),
+                ),
+                (
+                    "consumer_deadline_secs",
+                    Some(seconds(self.unnamed_deadline())),
+                ),
+                ("log_bytes", Some(self.log_bytes.to_string())),
+            ]);
+        }
+        settings.extend([
+            ("lazy.max_retries", Some(lazy.max_retries.to_string())),
+            (
+                "lazy.retry_delay_ms",
+                Some(lazy.retry_delay.as_millis().to_string()),
+            ),
+            (
+                "lazy.backoff_multiplier",
+                Some(format!("{:?}", lazy.backoff_multiplier)),
+            ),
+            (
+                "lazy.max_retry_delay_secs",
+                Some(seconds(lazy.max_retry_delay)),
+            ),
+            ("lazy.auto_reconnect", Some(lazy.auto_reconnect.to_string())),
+            (
+                "lazy.connect_timeout_secs",
+                Some(seconds(lazy.connect_timeout)),
+            ),
+            ("lazy.wait_timeout_secs", Some(seconds(lazy.wait_timeout))),
+            ("lazy.jitter", Some(format!("{:?}", lazy.jitter))),
+            (
+                "metadata",
+                (!self.metadata.is_empty()).then(|| table(&self.metadata)),
+            ),
+        ]);
+        settings
+    }
+
+    /// Returns the settings that differ from those of a service of the same kind and place of which
+    /// nothing else was said.
+    pub fn settings_that_differ(&self) -> Vec<(&'static str, String)> {
+        let plain = Self::with_defaults(self.kind.clone(), self.endpoint.clone()).settings();
+        self.settings()
+            .into_iter()
+            .filter(|setting| !plain.contains(setting))
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect()
+    }
+
+    pub(super) fn with_defaults(kind: SinkType, endpoint: Option<Endpoint>) -> Self {
+        let delivery = match endpoint.as_ref().map(Endpoint::scheme) {
+            Some(Scheme::Udp | Scheme::Ws | Scheme::Wss) => Delivery::AtMostOnce,
+            Some(Scheme::Unix | Scheme::Tcp | Scheme::Tls) | None => Delivery::AtLeastOnce,
+        };
+        Self {
+            kind,
+            endpoint,
+            delivery,
+            buffer_size: 10_000,
+            buffer_bytes: 8 << 20,
+            when_full: WhenFull::default(),
+            max_message_bytes: 1 << 20,
+            idle_timeout: Some(Duration::from_secs(50)),
+            drain_timeout: Duration::from_secs(5),
+            lazy: LazySettings::default(),
+            domain: None,
+            precision_context: PrecisionContext::default(),
+            consumers: Vec::new(),
+            without_consumers: WithoutConsumers::default(),
+            consumer_deadline: None,
+            log_bytes: 64 << 20,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    fn link_settings(&self) -> [(&'static str, Option<String>); 10] {
+        [
+            (
+                "endpoint",
+                self.endpoint
+                    .as_ref()
+                    .map(|endpoint| text(&endpoint.to_string())),
+            ),
+            ("delivery", Some(text(self.delivery.name()))),
+            ("buffer_size", Some(self.buffer_size.to_string())),
+            ("buffer_bytes", Some(self.buffer_bytes.to_string())),
+            ("when_full", Some(text(self.when_full.name()))),
+            (
+                "max_message_bytes",
+                Some(self.max_message_bytes.to_string()),
+            ),
+            (
+                "idle_timeout_secs",
+                Some(seconds(self.idle_timeout.unwrap_or_default())),
+            ),
+            ("drain_timeout_secs", Some(seconds(self.drain_timeout))),
+            ("domain", self.domain.map(|domain| text(domain.name()))),
+            (
+                "precision_context",
+                Some(text(self.precision_context.name())),
+            ),
+        ]
+    }
+}
+
+/// Which kind of sink a name stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SinkType {
+    /// A relay that passes messages on to many consumers.
+    Relay,
+    /// A peer, without anything in between.
+    Direct,
+    /// Several services behind one name.
+    Composite {
+        /// Which of the targets get a message.
+        pattern: CompositePattern,
+        /// Their names, in order.
+        targets: Vec<String>,
+    },
+}
+
+impl SinkType {
+    /// Returns the name as written in `services.toml`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Relay => RELAY,
+            Self::Direct => DIRECT,
+            Self::Composite { .. } => COMPOSITE,
+        }
+    }
+}
+
+impl fmt::Display for SinkType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which targets of a composite get a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CompositePattern {
+    /// All of them.
+    Fanout,
+    /// One after the other in turn, of those that are up.
+    RoundRobin,
+    /// The first that works, in order, and back again.
+    Failover,
+}
+
+impl CompositePattern {
+    /// Every pattern.
+    pub const ALL: [Self; 3] = [Self::Fanout, Self::RoundRobin, Self::Failover];
+
+    /// Returns the name as written in `services.toml`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fanout => "fanout",
+            Self::RoundRobin => "round_robin",
+            Self::Failover => "failover",
+        }
+    }
+}
+
+impl fmt::Display for CompositePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a relay does with messages while no consumer is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a message nobody took is confirmed, or it is not"
+)]
+pub enum WithoutConsumers {
+    /// They are held in its log, then with their producers, and confirmed when somebody processed them.
+    /// The default: nothing is lost while the consumers start.
+    #[default]
+    Hold,
+    /// They are confirmed once in the log, which forgets the oldest. For feeds whose old values are worthless.
+    Accept,
+}
+
+impl WithoutConsumers {
+    /// Both, the safer one first.
+    pub const ALL: [Self; 2] = [Self::Hold, Self::Accept];
+
+    /// Returns the name as written in `services.toml`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Accept => "accept",
+        }
+    }
+}
+
+impl fmt::Display for WithoutConsumers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+fn text(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn list(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| text(name)).collect();
+    format!("[{}]", names.join(", "))
+}
+
+fn table(table: &BTreeMap<String, String>) -> String {
+    let entries: Vec<_> = table
+        .iter()
+        .map(|(key, value)| format!("{} = {}", super::diagnostic::quoted(key), text(value)))
+        .collect();
+    format!("{{ {} }}", entries.join(", "))
+}
+
+fn seconds(duration: Duration) -> String {
+    duration.as_secs_f64().to_string()
+}
+
+pub(super) const RELAY: &str = "relay";
+pub(super) const DIRECT: &str = "direct";
+pub(super) const COMPOSITE: &str = "composite";
+
+const CONSUMER_DEADLINE: Duration = Duration::from_secs(30);
