@@ -14,6 +14,7 @@ mod dialer;
 mod domain;
 mod endpoint;
 mod error;
+mod factory;
 mod link;
 mod message;
 mod outbox;
@@ -29,12 +30,18 @@ pub use delivery::{Delivery, WhenFull};
 pub use domain::{Domain, PrecisionContext};
 pub use endpoint::{Authority, Endpoint, EndpointError, Scheme};
 pub use error::{Failure, PartialFailure, Phase, SinkError, TrySendError};
+pub use factory::SinkFactory;
 pub use message::{Message, MessagePriority, Precision};
 pub use outbox::{Dropped, Ledger};
-pub use sink::composite::CompositeSink;
-pub use sink::lazy::{LazyMessageSink, LazyMetrics};
 pub use registry::{
     CompositePattern, LazySettings, Registry, ServiceConfig, ServiceRegistry, ServicesConfig,
     SinkType, WithoutConsumers,
 };
+pub use sink::composite::CompositeSink;
+pub use sink::direct::DirectSink;
+pub use sink::lazy::{LazyMessageSink, LazyMetrics};
+pub use sink::relay::RelaySink;
 pub use sink::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata, SinkReport};
+pub use source::{
+    Batch, Delivered, Deliveries, MessageSource, MessageView, Missed, SourceStats, Start, Views,
+};

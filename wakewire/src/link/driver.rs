@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use rand::random;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
 
 use super::pump::{self, End};

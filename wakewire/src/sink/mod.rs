@@ -1,7 +1,11 @@
 //! What a message is sent to: one trait for relay, direct and composite sinks, and for a user's own.
 
+mod backed;
 pub mod composite;
+pub mod direct;
 pub mod lazy;
+pub mod relay;
+pub(crate) mod together;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -26,7 +30,7 @@ use crate::outbox::Ledger;
 /// use wakewire::{Message, MessageSink, Sending, SinkMetadata};
 ///
 /// #[derive(Debug)]
-/// struct Mine(tokio::sync::Mutex<tokio::io::DuplexStream>);
+/// pub struct Mine(tokio::sync::Mutex<tokio::io::DuplexStream>);
 ///
 /// impl MessageSink for Mine {
 ///     fn send(&self, message: Message) -> Sending<'_> {
@@ -274,6 +278,8 @@ pub struct SinkReport {
     pub ledger: Ledger,
     /// Why something is not delivered, where that is known.
     pub last_error: Option<String>,
+    /// Connections made since the sink was made: each wake and each heal is one.
+    pub connects: u64,
 }
 
 impl SinkReport {
@@ -283,6 +289,7 @@ impl SinkReport {
             name: name.into(),
             ledger,
             last_error,
+            connects: 0,
         }
     }
 }

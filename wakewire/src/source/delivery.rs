@@ -102,8 +102,14 @@ impl Deliveries {
             return Ok(None);
         };
         let open = self.open.entry(current.session).or_insert_with(|| {
-            let state = OpenState { pending: BTreeSet::new(), last: sequence - 1 };
-            Arc::new(Open { progress: Arc::clone(&current.progress), state: Mutex::new(state) })
+            let state = OpenState {
+                pending: BTreeSet::new(),
+                last: sequence - 1,
+            };
+            Arc::new(Open {
+                progress: Arc::clone(&current.progress),
+                state: Mutex::new(state),
+            })
         });
         {
             let mut state = open.state.lock();

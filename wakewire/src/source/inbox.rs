@@ -238,6 +238,7 @@ impl Inbox {
         }
         drop(state);
         self.taken.notify_waiters();
+        self.arrived.notify_one();
     }
 
     pub(super) fn is_closing(&self) -> bool {

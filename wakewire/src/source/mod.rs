@@ -10,18 +10,19 @@ mod view;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 pub use self::delivery::{Delivered, Deliveries};
 use self::inbox::{Inbox, Item};
 use self::progress::{Acker, Progress};
-pub use self::view::{Batch, MessageView};
+pub use self::view::{Batch, MessageView, Views};
 use crate::backoff::LazyConfig;
 use crate::endpoint::Endpoint;
 use crate::error::{Failure, Phase, SinkError};
@@ -91,6 +92,28 @@ pub struct MessageSource {
     stats: SourceStats,
     missed: Vec<Missed>,
     closed: bool,
+}
+
+/// Closes a source that belongs to somebody else.
+#[derive(Debug)]
+pub(crate) struct Closer {
+    inbox: Weak<Inbox>,
+    acker: Weak<Acker>,
+}
+
+impl Closer {
+    /// Returns whether the source still exists.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.inbox.strong_count() > 0
+    }
+
+    /// Acknowledges what was processed and closes; the source's owner gets `None`.
+    pub(crate) fn close(self) {
+        if let (Some(inbox), Some(acker)) = (self.inbox.upgrade(), self.acker.upgrade()) {
+            inbox.close();
+            acker.urge();
+        }
+    }
 }
 
 /// The run that messages are taken from.
@@ -279,6 +302,14 @@ impl MessageSource {
         closed
     }
 
+    /// Returns what a factory closes this source with.
+    pub(crate) fn closer(&self) -> Closer {
+        Closer {
+            inbox: Arc::downgrade(&self.inbox),
+            acker: Arc::downgrade(&self.acker),
+        }
+    }
+
     /// Rule K5: on `close()` the message in hand counts as processed.
     fn finish(&mut self) {
         self.closed = true;
@@ -326,7 +357,7 @@ impl MessageSource {
                 }
                 Some(Item::Missed { session, range }) => self.note_missed(session, range),
                 None => {
-                    if self.closed {
+                    if self.closed || self.inbox.is_closing() {
                         return Ok(false);
                     }
                     self.start().await?;
@@ -375,24 +406,7 @@ impl MessageSource {
         self.task = Some(if config.subscribes {
             runtime.spawn(subscriber::run(config, inbox, acker))
         } else {
-            let door = Door::open(&config.endpoint, &config.service)
-                .await
-                .map_err(|error| {
-                    let hint = match error.kind() {
-                        std::io::ErrorKind::AddrInUse => {
-                            "one process listens at a direct service; a relay serves many"
-                        }
-                        std::io::ErrorKind::NotFound => "create the directory of the socket",
-                        _ => "may this process bind that endpoint?",
-                    };
-                    SinkError::Io(
-                        config
-                            .failure()
-                            .phase(Phase::Listen)
-                            .because(error)
-                            .hint(hint),
-                    )
-                })?;
+            let door = open_door(&config).await?;
             runtime.spawn(listener::run(config, inbox, acker, door))
         });
         Ok(())
@@ -454,6 +468,33 @@ impl SourceConfig {
         }
     }
 }
+
+/// Binds the endpoint. One that is in use may be that of a source of ours that was just dropped, whose task
+/// ends a moment later: it is tried again for a short while.
+async fn open_door(config: &SourceConfig) -> Result<Door, SinkError> {
+    let give_up = Instant::now() + BIND_WITHIN;
+    loop {
+        let error = match Door::open(&config.endpoint, &config.service).await {
+            Ok(door) => return Ok(door),
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::AddrInUse && Instant::now() < give_up {
+            sleep(BIND_WITHIN / 25).await;
+            continue;
+        }
+        let hint = match error.kind() {
+            ErrorKind::AddrInUse => "one process listens at a direct service; a relay serves many",
+            ErrorKind::NotFound => "create the directory of the socket",
+            _ => "may this process bind that endpoint?",
+        };
+        return Err(SinkError::Io(
+            config.failure().phase(Phase::Listen).because(error).hint(hint),
+        ));
+    }
+}
+
+/// Longer than a dropped task needs to end, shorter than anybody notices.
+const BIND_WITHIN: Duration = Duration::from_millis(250);
 
 /// The largest frame body of a service: the payload, and the extensions beside it.
 pub(crate) fn frame_limit(max_message_bytes: usize) -> u32 {

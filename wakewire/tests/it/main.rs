@@ -6,5 +6,7 @@
 )]
 
 mod composite;
+mod direct;
 mod lazy;
 mod registry;
+mod support;

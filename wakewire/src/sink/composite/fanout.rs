@@ -2,10 +2,10 @@
 
 use super::CompositeSink;
 use super::target::is_about_the_target;
-use super::together::Together;
 use crate::error::{Failure, PartialFailure, Phase, SinkError, TrySendError};
 use crate::message::Message;
 use crate::sink::Sending;
+use crate::sink::together::Together;
 
 type Failed = Vec<(usize, SinkError)>;
 

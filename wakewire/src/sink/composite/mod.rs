@@ -9,7 +9,6 @@ mod fanout;
 mod round_robin;
 mod standing;
 mod target;
-mod together;
 mod whole;
 
 use std::sync::Arc;

@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use super::target::Target;
-use super::together::{Ended, Together};
 use super::{CompositeSink, Rule, fanout};
 use crate::error::{Phase, SinkError};
+use crate::sink::together::{Ended, Together};
 use crate::sink::{ConnectionState, MessageSink, Report, Sending};
 
 impl CompositeSink {

@@ -9,7 +9,7 @@ use crate::sink::Sending;
 
 /// Sends that are under way together, each with the number of its target.
 #[derive(Debug)]
-pub(super) struct Together<'a, T>(Vec<Open<'a, T>>);
+pub(crate) struct Together<'a, T>(Vec<Open<'a, T>>);
 
 #[derive(Debug)]
 struct Open<'a, T> {
@@ -20,20 +20,20 @@ struct Open<'a, T> {
 
 /// How one of them ended.
 #[derive(Debug)]
-pub(super) struct Ended<T> {
-    pub(super) target: usize,
+pub(crate) struct Ended<T> {
+    pub(crate) target: usize,
     /// It was not over when first looked at.
-    pub(super) waited: bool,
-    pub(super) result: Result<T, SinkError>,
+    pub(crate) waited: bool,
+    pub(crate) result: Result<T, SinkError>,
 }
 
 impl<'a, T: Unpin> Together<'a, T> {
     /// Starts with none; no allocation.
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Vec::new())
     }
 
-    pub(super) fn add(&mut self, target: usize, sending: Sending<'a, T>) {
+    pub(crate) fn add(&mut self, target: usize, sending: Sending<'a, T>) {
         self.0.push(Open {
             target,
             waited: false,
@@ -41,17 +41,17 @@ impl<'a, T: Unpin> Together<'a, T> {
         });
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Returns the next that ends, whichever it is; `None` when none is left.
-    pub(super) async fn next(&mut self) -> Option<Ended<T>> {
+    pub(crate) async fn next(&mut self) -> Option<Ended<T>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
     /// Returns how all ended, by target.
-    pub(super) async fn all(mut self) -> Vec<Ended<T>> {
+    pub(crate) async fn all(mut self) -> Vec<Ended<T>> {
         let mut ended = Vec::with_capacity(self.0.len());
         while let Some(one) = self.next().await {
             ended.push(one);

@@ -1,0 +1,349 @@
+//! From a name to its one sink, or to a source. Each sink is made once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::backoff::LazyConfig;
+use crate::delivery::Delivery;
+use crate::domain::Admission;
+use crate::endpoint::Endpoint;
+use crate::error::{Failure, Phase, SinkError};
+use crate::link::{Link, LinkConfig};
+use crate::outbox::Limits;
+use crate::registry::{CompositePattern, Registry, ServiceConfig, ServiceRegistry, SinkType};
+use crate::sink::composite::CompositeSink;
+use crate::sink::direct::DirectSink;
+use crate::sink::relay::RelaySink;
+use crate::sink::together::Together;
+use crate::sink::{MessageSink, Report};
+use crate::source::{Closer, MessageSource, SourceConfig, Start};
+
+/// Makes sinks and sources by service name.
+///
+/// A name has one sink, however often and by however many tasks it is asked for. Nothing is opened here:
+/// a sink connects with its first message, a source when it is first asked. `main` ends with
+/// [`close`](Self::close).
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use std::time::Duration;
+/// use wakewire::{Message, MessageSink, SinkFactory};
+///
+/// let factory = SinkFactory::from_config_str(
+///     "[services.market_data_relay]\ntype = 'relay'\nendpoint = 'unix:///tmp/no-relay-yet.sock'",
+/// )?;
+/// let sink = factory.create_sink("market_data_relay").await?;
+/// sink.send(Message::new("tick")).await?;
+///
+/// let report = factory.close(Duration::from_millis(20)).await;
+/// assert_eq!(report.undelivered, 1); // no relay came, and that is said
+/// # Ok::<(), wakewire::SinkError>(())
+/// # }).unwrap();
+/// ```
+pub struct SinkFactory {
+    registry: Arc<dyn Registry>,
+    lazy: LazyConfig,
+    made: Mutex<Made>,
+}
+
+/// What the factory has made.
+#[derive(Default)]
+struct Made {
+    sinks: BTreeMap<String, Arc<dyn MessageSink>>,
+    sources: Vec<Closer>,
+    closed: bool,
+}
+
+impl SinkFactory {
+    /// Makes a factory over a file of services.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::InvalidConfig`] with every fault of the file.
+    pub fn from_config(path: impl AsRef<Path>) -> Result<Self, SinkError> {
+        ServiceRegistry::from_file(path).map(Self::from_registry)
+    }
+
+    /// Makes a factory over a text of services.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::InvalidConfig`] with every fault of the text.
+    pub fn from_config_str(text: &str) -> Result<Self, SinkError> {
+        ServiceRegistry::from_toml(text).map(Self::from_registry)
+    }
+
+    /// Makes a factory over any registry: a service that uses it does not change when that does.
+    pub fn from_registry(registry: impl Registry + 'static) -> Self {
+        Self {
+            registry: Arc::new(registry),
+            lazy: LazyConfig::default(),
+            made: Mutex::default(),
+        }
+    }
+
+    /// Sets how sinks connect for which the registry says nothing.
+    #[must_use]
+    pub fn with_lazy_config(mut self, default: LazyConfig) -> Self {
+        self.lazy = default;
+        self
+    }
+
+    /// Returns the sink of this name; the same one each time. Opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::UnknownService`] with the names there are; [`SinkError::InvalidConfig`] when it cannot be
+    /// made as configured, a composite that contains itself included; [`SinkError::Closed`] after `close`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, nothing was made.
+    pub async fn create_sink(&self, service_name: &str) -> Result<Arc<dyn MessageSink>, SinkError> {
+        if let Some(sink) = self.made.lock().sink(service_name)? {
+            return Ok(sink);
+        }
+        let services = self.look_up_with_targets(service_name).await?;
+        // From here on nothing waits: two callers of one name cannot make two sinks.
+        let mut made = self.made.lock();
+        for (name, config) in &services {
+            if made.sink(name)?.is_none() {
+                let sink = self.make(name, config, &made.sinks)?;
+                made.sinks.insert(name.clone(), sink);
+            }
+        }
+        made.sink(service_name)?
+            .ok_or_else(|| SinkError::UnknownService(Failure::new(service_name)))
+    }
+
+    /// Makes a source of this service: subscribes to a relay, or listens at a direct service's endpoint, when
+    /// it is first asked for a message. Each call makes a new one.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_sink`](Self::create_sink); a composite has no source.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, nothing was made.
+    pub async fn create_source(&self, service_name: &str) -> Result<MessageSource, SinkError> {
+        let config = self.registry.lookup(service_name).await?;
+        let endpoint = reachable(service_name, &config)?;
+        let mut made = self.made.lock();
+        if made.closed {
+            return Err(closed(service_name));
+        }
+        let source = MessageSource::new(SourceConfig {
+            service: service_name.into(),
+            endpoint,
+            subscribes: matches!(config.kind, SinkType::Relay),
+            at_most_once: config.delivery == Delivery::AtMostOnce,
+            max_message_bytes: config.max_message_bytes,
+            lazy: config.lazy_config(self.lazy.clone()),
+            consumer: None,
+            start: Start::Owed,
+        });
+        made.sources.retain(Closer::is_needed);
+        made.sources.push(source.closer());
+        Ok(source)
+    }
+
+    /// Waits until everything accepted before the call is delivered, at most this long, and reports over all
+    /// sinks.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, nothing is changed.
+    pub async fn flush(&self, within: Duration) -> Report {
+        let sinks: Vec<_> = self.made.lock().sinks.values().cloned().collect();
+        over_all(&sinks, |sink| sink.flush(within)).await
+    }
+
+    /// Delivers what is owed, at most this long, closes every sink and source for good, and reports what was
+    /// delivered and what was not. Every later send gets `Closed`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, no further messages are taken, and delivering goes on.
+    pub async fn close(&self, within: Duration) -> Report {
+        let sinks: Vec<_> = {
+            let mut made = self.made.lock();
+            made.closed = true;
+            made.sources.drain(..).for_each(|source| source.close());
+            made.sinks.values().cloned().collect()
+        };
+        over_all(&sinks, |sink| sink.close(within)).await
+    }
+
+    /// Looks a name up and, for a composite, everything below it; targets come before those that name them.
+    async fn look_up_with_targets(
+        &self,
+        name: &str,
+    ) -> Result<Vec<(String, ServiceConfig)>, SinkError> {
+        let mut done: Vec<(String, ServiceConfig)> = Vec::new();
+        // The path from the name that was asked for, each with the targets that are still to be looked up.
+        let mut path: Vec<(String, ServiceConfig, Vec<String>)> = vec![self.entry(name).await?];
+        while let Some((_, _, open)) = path.last_mut() {
+            let Some(next) = open.pop() else {
+                done.extend(path.pop().map(|(name, config, _)| (name, config)));
+                continue;
+            };
+            if let Some(start) = path.iter().position(|(name, ..)| *name == next) {
+                let names: Vec<_> = path[start..]
+                    .iter()
+                    .map(|(name, ..)| name.as_str())
+                    .collect();
+                let cycle = format!("{} → {next}", names.join(" → "));
+                let failure = Failure::new(name).phase(Phase::Resolve);
+                return Err(SinkError::InvalidConfig(
+                    failure
+                        .because(format!("a composite contains itself: {cycle}"))
+                        .hint("take one of them out"),
+                ));
+            }
+            if path.len() >= MAX_DEPTH {
+                let failure = Failure::new(name).phase(Phase::Resolve);
+                let cause = format!("composites are nested more than {MAX_DEPTH} deep");
+                return Err(SinkError::InvalidConfig(
+                    failure.because(cause).hint("name the targets directly"),
+                ));
+            }
+            if done.iter().all(|(name, _)| *name != next) {
+                path.push(self.entry(&next).await?);
+            }
+        }
+        Ok(done)
+    }
+
+    async fn entry(&self, name: &str) -> Result<(String, ServiceConfig, Vec<String>), SinkError> {
+        let config = self.registry.lookup(name).await?;
+        let open = match &config.kind {
+            SinkType::Composite { targets, .. } => targets.iter().rev().cloned().collect(),
+            SinkType::Relay | SinkType::Direct => Vec::new(),
+        };
+        Ok((name.to_owned(), config, open))
+    }
+
+    fn make(
+        &self,
+        name: &str,
+        config: &ServiceConfig,
+        sinks: &BTreeMap<String, Arc<dyn MessageSink>>,
+    ) -> Result<Arc<dyn MessageSink>, SinkError> {
+        Ok(match &config.kind {
+            SinkType::Relay => Arc::new(RelaySink::from_link(self.link(name, config)?)),
+            SinkType::Direct => Arc::new(DirectSink::from_link(self.link(name, config)?)),
+            SinkType::Composite { pattern, targets } => {
+                let targets = targets
+                    .iter()
+                    .filter_map(|target| Some((target.clone(), Arc::clone(sinks.get(target)?))))
+                    .collect();
+                Arc::new(match pattern {
+                    CompositePattern::Fanout => CompositeSink::fanout(name, targets)?,
+                    CompositePattern::RoundRobin => CompositeSink::round_robin(name, targets)?,
+                    CompositePattern::Failover => CompositeSink::failover(name, targets)?,
+                })
+            }
+        })
+    }
+
+    fn link(&self, name: &str, config: &ServiceConfig) -> Result<Link, SinkError> {
+        let endpoint = reachable(name, config)?;
+        let link = LinkConfig {
+            service: name.into(),
+            endpoint: endpoint.to_string().into(),
+            limits: Limits {
+                messages: config.buffer_size,
+                bytes: config.buffer_bytes,
+                delivery: config.delivery,
+                when_full: config.when_full,
+                checksummed: endpoint.is_checksummed(),
+            },
+            admission: Admission {
+                max_message_bytes: config.max_message_bytes,
+                domain: config.domain,
+                precision: config.precision_context,
+            },
+            lazy: config.lazy_config(self.lazy.clone()),
+            idle_timeout: config.idle_timeout,
+            drain_timeout: config.drain_timeout,
+        };
+        Ok(Link::new(link, Box::new(endpoint)))
+    }
+}
+
+impl Made {
+    fn sink(&self, name: &str) -> Result<Option<Arc<dyn MessageSink>>, SinkError> {
+        if self.closed {
+            return Err(closed(name));
+        }
+        Ok(self.sinks.get(name).cloned())
+    }
+}
+
+impl fmt::Debug for SinkFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let made = self.made.lock();
+        f.debug_struct("SinkFactory")
+            .field("registry", &self.registry)
+            .field("sinks", &made.sinks.keys().collect::<Vec<_>>())
+            .field("closed", &made.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Asks all sinks at the same time and merges what they say.
+async fn over_all<'a>(
+    sinks: &'a [Arc<dyn MessageSink>],
+    ask: impl Fn(&'a Arc<dyn MessageSink>) -> crate::sink::Flushing<'a>,
+) -> Report {
+    let mut asked = Together::new();
+    for (index, sink) in sinks.iter().enumerate() {
+        asked.add(index, ask(sink));
+    }
+    let mut report = Report::default();
+    for ended in asked.all().await {
+        match ended.result {
+            Ok(part) => part.per_sink.into_iter().for_each(|sink| report.add(sink)),
+            Err(error) => tracing::warn!(%error, "a sink could not report"),
+        }
+    }
+    report
+}
+
+/// Returns the endpoint of a service that has one this build can open.
+fn reachable(name: &str, config: &ServiceConfig) -> Result<Endpoint, SinkError> {
+    let failure = Failure::new(name).phase(Phase::Resolve);
+    let Some(endpoint) = &config.endpoint else {
+        let cause = match &config.kind {
+            SinkType::Composite { .. } => "a composite has no endpoint to listen at",
+            SinkType::Relay | SinkType::Direct => "it has no endpoint",
+        };
+        return Err(SinkError::InvalidConfig(
+            failure
+                .because(cause)
+                .hint("name a relay or a direct service"),
+        ));
+    };
+    let scheme = endpoint.scheme();
+    if !scheme.is_built_in() {
+        let cause = format!("`{}` is not built into this version", scheme.name());
+        let failure = failure.endpoint(endpoint.to_string()).because(cause);
+        return Err(SinkError::InvalidConfig(
+            failure.hint("use `unix://` or `tcp://`"),
+        ));
+    }
+    Ok(endpoint.clone())
+}
+
+fn closed(name: &str) -> SinkError {
+    SinkError::Closed(Failure::new(name).hint("the factory was closed; make a new one"))
+}
+
+/// As deep as composites may be nested; what is deeper was made by mistake, and a send goes down every step.
+const MAX_DEPTH: usize = 64;

@@ -1,0 +1,175 @@
+//! What relay and direct sinks have in common: a link behind the trait.
+
+use std::time::Duration;
+
+use super::{ConnectionState, Flushing, Report, Sending, SinkMetadata, SinkReport};
+use crate::backoff::LazyConfig;
+use crate::delivery::{Delivery, WhenFull};
+use crate::domain::{Admission, PrecisionContext};
+use crate::endpoint::Endpoint;
+use crate::error::{Failure, Phase as ErrorPhase, SinkError, TrySendError};
+use crate::link::{Link, LinkConfig, Phase, Snapshot};
+use crate::message::Message;
+use crate::outbox::Limits;
+
+/// Makes a link with the defaults of `services.toml`, for a sink that is made without it. Opens nothing.
+pub(super) fn link(endpoint: &str, buffer_size: usize) -> Result<Link, SinkError> {
+    let invalid = |cause: String, hint: &str| {
+        let failure = Failure::new(endpoint)
+            .endpoint(endpoint)
+            .phase(ErrorPhase::Resolve);
+        SinkError::InvalidConfig(failure.because(cause).hint(hint))
+    };
+    let parsed: Endpoint = endpoint
+        .parse()
+        .map_err(|error: crate::endpoint::EndpointError| {
+            invalid(error.to_string(), error.hint())
+        })?;
+    if !parsed.scheme().is_built_in() {
+        let scheme = parsed.scheme().name();
+        return Err(invalid(
+            format!("`{scheme}` is not built into this version"),
+            "use `unix://` or `tcp://`",
+        ));
+    }
+    if buffer_size == 0 {
+        return Err(invalid(
+            "a buffer of no messages".to_owned(),
+            "give it room for one at least",
+        ));
+    }
+    let config = LinkConfig {
+        service: endpoint.into(),
+        endpoint: endpoint.into(),
+        limits: Limits {
+            messages: buffer_size,
+            bytes: BUFFER_BYTES,
+            delivery: Delivery::AtLeastOnce,
+            when_full: WhenFull::Block,
+            checksummed: parsed.is_checksummed(),
+        },
+        admission: Admission {
+            max_message_bytes: MAX_MESSAGE_BYTES,
+            domain: None,
+            precision: PrecisionContext::Mixed,
+        },
+        lazy: LazyConfig::default(),
+        idle_timeout: Some(IDLE_TIMEOUT),
+        drain_timeout: DRAIN_TIMEOUT,
+    };
+    Ok(Link::new(config, Box::new(parsed)))
+}
+
+/// The default `buffer_bytes`: 8 MiB, since a count alone says nothing of memory.
+const BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// The default `max_message_bytes`: 1 MiB, NATS's.
+const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+/// The default `idle_timeout_secs`: below the 60 s after which load balancers drop a connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// The default `drain_timeout_secs`.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) fn try_send(link: &Link, message: Message) -> Result<(), TrySendError> {
+    link.try_accept(message)
+}
+
+pub(super) fn send(link: &Link, message: Message) -> Sending<'_> {
+    match link.try_accept(message) {
+        Ok(()) => Sending::ready(Ok(())),
+        Err(TrySendError::Refused(error)) => Sending::ready(Err(error)),
+        Err(TrySendError::WouldWait(message)) => Sending::new(link.accept(message)),
+    }
+}
+
+pub(super) fn state(link: &Link) -> ConnectionState {
+    match link.phase() {
+        Phase::Asleep => ConnectionState::Disconnected,
+        Phase::Dialing => ConnectionState::Connecting,
+        Phase::Up => ConnectionState::Connected,
+        Phase::Failed => ConnectionState::Failed,
+        Phase::Closed => ConnectionState::Closed,
+    }
+}
+
+pub(super) fn metadata(link: &Link, sink_type: &'static str) -> SinkMetadata {
+    let Snapshot {
+        ledger,
+        refused,
+        last_error,
+        ..
+    } = link.snapshot();
+    let mut metadata = SinkMetadata::new(&*link.config().service, sink_type);
+    metadata.endpoint = Some(link.config().endpoint.to_string());
+    metadata.state = state(link);
+    metadata.messages_sent = ledger.accepted;
+    metadata.messages_failed = refused;
+    metadata.last_error = last_error.map(|error| error.to_string());
+    metadata
+}
+
+pub(super) fn flush(link: &Link, within: Duration) -> Flushing<'_> {
+    Sending::new(async move {
+        link.flush(within).await;
+        Ok(report(link))
+    })
+}
+
+pub(super) fn close(link: &Link, within: Duration) -> Flushing<'_> {
+    Sending::new(async move {
+        link.close(within).await;
+        Ok(report(link))
+    })
+}
+
+fn report(link: &Link) -> Report {
+    let Snapshot {
+        ledger,
+        last_error,
+        connects,
+        ..
+    } = link.snapshot();
+    let name = &*link.config().service;
+    let mut sink = SinkReport::new(name, ledger, last_error.map(|error| error.to_string()));
+    sink.connects = connects;
+    Report::over([sink])
+}
+
+/// Implements the trait for a sink whose only field is `link`.
+macro_rules! link_backed {
+    ($sink:ty, $sink_type:literal) => {
+        impl $crate::sink::MessageSink for $sink {
+            fn send(&self, message: $crate::Message) -> $crate::Sending<'_> {
+                $crate::sink::backed::send(&self.link, message)
+            }
+            fn is_connected(&self) -> bool {
+                $crate::sink::backed::state(&self.link) == $crate::ConnectionState::Connected
+            }
+            fn metadata(&self) -> $crate::SinkMetadata {
+                $crate::sink::backed::metadata(&self.link, $sink_type)
+            }
+            fn try_send(&self, message: $crate::Message) -> Result<(), $crate::TrySendError> {
+                $crate::sink::backed::try_send(&self.link, message)
+            }
+            fn send_batch(&self, messages: Vec<$crate::Message>) -> $crate::Sending<'_> {
+                $crate::Sending::new(self.link.accept_batch(messages))
+            }
+            fn connect(&self) -> $crate::Sending<'_> {
+                $crate::Sending::new(self.link.connect())
+            }
+            fn disconnect(&self) -> $crate::Sending<'_> {
+                $crate::Sending::new(self.link.disconnect())
+            }
+            fn flush(&self, within: std::time::Duration) -> $crate::Flushing<'_> {
+                $crate::sink::backed::flush(&self.link, within)
+            }
+            fn state(&self) -> $crate::ConnectionState {
+                $crate::sink::backed::state(&self.link)
+            }
+            fn close(&self, within: std::time::Duration) -> $crate::Flushing<'_> {
+                $crate::sink::backed::close(&self.link, within)
+            }
+        }
+    };
+}
+
+pub(super) use link_backed;
