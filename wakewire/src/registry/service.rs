@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::diagnostic::quoted;
 use super::lazy::LazySettings;
+use super::secret::is_secret;
 use crate::backoff::LazyConfig;
 use crate::delivery::{Delivery, WhenFull};
 use crate::domain::{Domain, PrecisionContext};
@@ -354,7 +356,11 @@ fn list(names: &[String]) -> String {
 fn table(table: &BTreeMap<String, String>) -> String {
     let entries: Vec<_> = table
         .iter()
-        .map(|(key, value)| format!("{} = {}", super::diagnostic::quoted(key), text(value)))
+        .map(|(key, value)| {
+            // Not meant for secrets, but one that strays here is not printed.
+            let value = if is_secret(key) { "***" } else { value };
+            format!("{} = {}", quoted(key), text(value))
+        })
         .collect();
     format!("{{ {} }}", entries.join(", "))
 }
