@@ -49,16 +49,11 @@ fn node<'r>(
         };
     };
     let path = service.path("targets");
-    if names.is_empty() {
-        findings.wrong(service.span_of("targets"), &path, || {
-            let message = "a composite without targets sends to nobody".to_owned();
-            (message, Some("name at least one service".to_owned()))
-        });
-    }
     let mut seen = BTreeSet::new();
     for (name, span) in names {
         if !seen.insert(name) {
             repeated(name, span, pattern, &path, findings);
+            continue;
         }
         match index.get(name.as_str()) {
             Some(&target) => targets.push((target, span)),
@@ -240,6 +235,9 @@ impl<'w, 'r> Walk<'w, 'r> {
 
     /// Reports the cycle that a target closes, unless it has been.
     fn close(&mut self, target: usize, findings: &mut Findings) {
+        if self.cycles.len() >= limits::FAULTS {
+            return;
+        }
         let start = self
             .way
             .iter()
@@ -249,7 +247,7 @@ impl<'w, 'r> Walk<'w, 'r> {
         // Wherever one came from, the cycle begins at its first member in the file.
         let least = (0..cycle.len()).min_by_key(|&at| cycle[at]).unwrap_or(0);
         cycle.rotate_left(least);
-        if self.cycles.len() >= limits::FAULTS || !self.cycles.insert(cycle.clone()) {
+        if !self.cycles.insert(cycle.clone()) {
             return;
         }
         let first = &self.services[cycle[0]];

@@ -24,6 +24,7 @@ mod resolve;
 mod secret;
 mod service;
 mod socket;
+mod sound;
 mod value;
 
 use std::fmt;

@@ -150,13 +150,10 @@ impl ServiceConfig {
         }
         settings.extend([
             ("lazy.max_retries", Some(lazy.max_retries.to_string())),
-            (
-                "lazy.retry_delay_ms",
-                Some(lazy.retry_delay.as_millis().to_string()),
-            ),
+            ("lazy.retry_delay_ms", Some(milliseconds(lazy.retry_delay))),
             (
                 "lazy.backoff_multiplier",
-                Some(format!("{:?}", lazy.backoff_multiplier)),
+                Some(decimal(lazy.backoff_multiplier)),
             ),
             (
                 "lazy.max_retry_delay_secs",
@@ -168,7 +165,7 @@ impl ServiceConfig {
                 Some(seconds(lazy.connect_timeout)),
             ),
             ("lazy.wait_timeout_secs", Some(seconds(lazy.wait_timeout))),
-            ("lazy.jitter", Some(format!("{:?}", lazy.jitter))),
+            ("lazy.jitter", Some(decimal(lazy.jitter))),
             (
                 "metadata",
                 (!self.metadata.is_empty()).then(|| table(&self.metadata)),
@@ -363,6 +360,16 @@ fn table(table: &BTreeMap<String, String>) -> String {
         })
         .collect();
     format!("{{ {} }}", entries.join(", "))
+}
+
+/// As TOML writes it, also what is no number.
+fn decimal(number: f64) -> String {
+    format!("{number:?}").to_lowercase()
+}
+
+/// Rounded up, since a short wait is not none.
+fn milliseconds(duration: Duration) -> String {
+    duration.as_micros().div_ceil(1000).to_string()
 }
 
 fn seconds(duration: Duration) -> String {

@@ -2,6 +2,7 @@
 
 mod faults;
 mod graph;
+mod places;
 mod random;
 
 use std::time::Duration;
