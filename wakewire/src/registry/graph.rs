@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::diagnostic::{enumerated, shown};
-use super::findings::Findings;
+use super::findings::{Findings, Said};
 use super::raw::RawService;
 use super::service::CompositePattern;
 use super::value::Value;
@@ -59,7 +59,7 @@ fn node<'r>(
             Some(&target) => targets.push((target, span)),
             None => findings.absent(span.clone(), &path, || {
                 let others = index.keys().copied().filter(|other| *other != service.name);
-                missing(name, others)
+                missing(name, others, index.len() <= COMPARED)
             }),
         }
     }
@@ -90,13 +90,18 @@ fn repeated(name: &str, span: &Range<usize>, pattern: &str, path: &str, findings
     }
 }
 
-/// Says that a name is not there, and which are, nearest first.
+/// Says that a name is not there, and which are: nearest first, unless that takes too long.
 pub(super) fn missing<'n>(
     name: &str,
     names: impl Iterator<Item = &'n str> + Clone,
-) -> (String, Option<String>) {
+    compare: bool,
+) -> Said {
     let all = names.clone().count();
-    let listed = nearest::ranked(name, names.clone(), LISTED);
+    let listed = if compare {
+        nearest::ranked(name, names, LISTED)
+    } else {
+        names.take(LISTED).collect()
+    };
     let message = match all {
         0 => format!("there is no service `{}`", shown(name)),
         _ => format!(
@@ -279,3 +284,6 @@ impl<'w, 'r> Walk<'w, 'r> {
 
 /// How many names are listed in a message.
 const LISTED: usize = 10;
+
+/// With so many names a thousand wrong ones are compared in a second; with more they are not.
+const COMPARED: usize = 2000;

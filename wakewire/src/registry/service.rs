@@ -141,10 +141,7 @@ impl ServiceConfig {
                     "without_consumers",
                     Some(text(self.without_consumers.name())),
                 ),
-                (
-                    "consumer_deadline_secs",
-                    Some(seconds(self.unnamed_deadline())),
-                ),
+                (DEADLINE, Some(seconds(self.unnamed_deadline()))),
                 ("log_bytes", Some(self.log_bytes.to_string())),
             ]);
         }
@@ -180,7 +177,11 @@ impl ServiceConfig {
         let plain = Self::with_defaults(self.kind.clone(), self.endpoint.clone()).settings();
         self.settings()
             .into_iter()
-            .filter(|setting| !plain.contains(setting))
+            .filter(|setting| {
+                // Once written, this one holds for named consumers too, whatever its value.
+                let deadline = setting.0 == DEADLINE && self.consumer_deadline.is_some();
+                deadline || !plain.contains(setting)
+            })
             .filter_map(|(key, value)| Some((key, value?)))
             .collect()
     }
@@ -379,5 +380,7 @@ fn seconds(duration: Duration) -> String {
 pub(super) const RELAY: &str = "relay";
 pub(super) const DIRECT: &str = "direct";
 pub(super) const COMPOSITE: &str = "composite";
+
+const DEADLINE: &str = "consumer_deadline_secs";
 
 const CONSUMER_DEADLINE: Duration = Duration::from_secs(30);
