@@ -11,9 +11,6 @@ pub(crate) fn rendered(text: &str, diagnostics: &[Diagnostic], colour: bool) -> 
     let renderer = renderer(colour);
     let mut all = String::new();
     for diagnostic in diagnostics {
-        let line = line_of(text, diagnostic.span.start);
-        let source = text.get(line.clone()).unwrap_or_default();
-        let span = within(source, &line, &diagnostic.span);
         let message = if diagnostic.key.is_empty() {
             diagnostic.message.clone()
         } else {
@@ -24,15 +21,17 @@ pub(crate) fn rendered(text: &str, diagnostics: &[Diagnostic], colour: bool) -> 
             _ => Level::ERROR,
         };
         let mut group = level.primary_title(message).elements([] as [Origin<'_>; 0]);
-        if source.len() > SHOWN_LINE {
-            let file = diagnostic.file.as_deref().unwrap_or_default();
-            let place = Origin::path(file).line(diagnostic.line);
-            group = group.element(place.char_column(diagnostic.column));
-        } else {
+        if let Some(line) = line_of(text, diagnostic.span.start) {
+            let source = text.get(line.clone()).unwrap_or_default();
+            let span = within(source, &line, &diagnostic.span);
             let snippet = Snippet::source(source)
                 .line_start(diagnostic.line)
                 .path(diagnostic.file.as_deref());
             group = group.element(snippet.annotation(AnnotationKind::Primary.span(span)));
+        } else {
+            let file = diagnostic.file.as_deref().unwrap_or_default();
+            let place = Origin::path(file).line(diagnostic.line);
+            group = group.element(place.char_column(diagnostic.column));
         }
         if let Some(hint) = &diagnostic.hint {
             group = group.element(Level::HELP.message(hint));
@@ -80,24 +79,28 @@ fn renderer(colour: bool) -> Renderer {
     }
 }
 
-/// Returns the bytes of the line that holds a place, without its end and without a byte order mark. One line
-/// at a time, however long the file.
-fn line_of(text: &str, at: usize) -> Range<usize> {
+/// Returns the bytes of the line that holds a place, without its end and without a byte order mark; `None`
+/// when it is too long to be drawn. Looks no further than that, however long the file.
+fn line_of(text: &str, at: usize) -> Option<Range<usize>> {
     let bytes = text.as_bytes();
     let at = at.min(bytes.len());
-    let (before, after) = bytes.split_at(at);
-    let mut start = before
+    let least = at.saturating_sub(SHOWN_LINE);
+    let most = bytes.len().min(at + SHOWN_LINE);
+    let newline = bytes[least..at].iter().rposition(|&byte| byte == b'\n');
+    let start = match newline {
+        Some(newline) => least + newline + 1,
+        None if least > 0 => return None,
+        None if text.starts_with(BYTE_ORDER_MARK) => BYTE_ORDER_MARK.len_utf8(),
+        None => 0,
+    };
+    let end = bytes[at..most]
         .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map_or(0, |newline| newline + 1);
-    if start == 0 && text.starts_with('\u{feff}') {
-        start = '\u{feff}'.len_utf8();
+        .position(|&byte| byte == b'\n' || byte == b'\r');
+    match end {
+        Some(end) => Some(start..start.max(at + end)),
+        None if most < bytes.len() => None,
+        None => Some(start..bytes.len()),
     }
-    let end = after
-        .iter()
-        .position(|&byte| byte == b'\n' || byte == b'\r')
-        .map_or(bytes.len(), |newline| at + newline);
-    start..end.max(start)
 }
 
 /// Cuts a span to its line and to whole characters.
@@ -118,3 +121,5 @@ fn within(source: &str, line: &Range<usize>, span: &Range<usize>) -> Range<usize
 
 /// The longest line that is drawn; of a longer one the place alone helps more.
 const SHOWN_LINE: usize = 4096;
+
+const BYTE_ORDER_MARK: char = '\u{feff}';

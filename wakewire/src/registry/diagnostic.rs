@@ -83,8 +83,8 @@ impl fmt::Display for Severity {
 ///
 /// let error = ServiceRegistry::from_toml("[services.md]\ntype = \"relai\"\n").unwrap_err();
 /// let faults = error.failure().source().unwrap().downcast_ref::<Faults>().unwrap();
-/// assert_eq!(faults.diagnostics()[0].line, 1); // `endpoint` is missing
-/// assert_eq!(faults.diagnostics()[1].hint.as_deref(), Some("did you mean `relay`?"));
+/// assert_eq!((faults.diagnostics()[0].line, faults.diagnostics()[0].column), (2, 8));
+/// assert_eq!(faults.diagnostics()[0].hint.as_deref(), Some("did you mean `relay`?"));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Faults {

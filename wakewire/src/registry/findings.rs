@@ -1,5 +1,6 @@
 //! What is found while a configuration is read, and where that is in the text. No I/O, no clock.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::diagnostic::{Diagnostic, Faults, Severity};
@@ -93,13 +94,33 @@ impl Findings {
 
     /// Gives every finding its line and column, in the order of their places.
     pub(super) fn placed(mut self, text: &str, file: Option<&str>) -> (Vec<Diagnostic>, usize) {
-        self.drop_consequences(text);
         self.found.sort_by_key(|finding| finding.span.start);
         self.found.dedup();
         let mut place = Place::new(text);
-        let diagnostics = self.found.into_iter().map(|finding| {
-            let (line, column) = place.advance(finding.span.start);
-            Diagnostic {
+        let places: Vec<_> = self
+            .found
+            .iter()
+            .map(|finding| place.advance(finding.span.start))
+            .collect();
+        let unreadable: BTreeSet<usize> = self
+            .found
+            .iter()
+            .zip(&places)
+            .filter(|(finding, _)| finding.kind == Kind::Syntax)
+            .map(|(_, (line, _))| *line)
+            .collect();
+        // Where a line could not be read, its key is not also missing, nor its value also wrong.
+        let is_consequence = |kind: Kind, line: usize| match kind {
+            Kind::Syntax => false,
+            Kind::Absent => !unreadable.is_empty(),
+            Kind::Wrong => unreadable.contains(&line),
+        };
+        let diagnostics = self
+            .found
+            .into_iter()
+            .zip(places)
+            .filter(|(finding, (line, _))| !is_consequence(finding.kind, *line))
+            .map(|(finding, (line, column))| Diagnostic {
                 severity: finding.severity,
                 file: file.map(ToOwned::to_owned),
                 line,
@@ -108,33 +129,15 @@ impl Findings {
                 key: finding.key,
                 message: finding.message,
                 hint: finding.hint,
-            }
-        });
-        (diagnostics.collect(), self.left_off)
+            })
+            .collect();
+        (diagnostics, self.left_off)
     }
 
     /// Makes the error of a configuration that is refused.
     pub(super) fn into_faults(self, text: &str, masked: String, file: Option<&str>) -> Faults {
         let (diagnostics, left_off) = self.placed(text, file);
         Faults::new(diagnostics, left_off, masked)
-    }
-
-    /// Where a line could not be read, its key is not also missing, nor its value also wrong.
-    fn drop_consequences(&mut self, text: &str) {
-        let lines: Vec<_> = self
-            .found
-            .iter()
-            .filter(|finding| finding.kind == Kind::Syntax)
-            .map(|finding| line_around(text, finding.span.start))
-            .collect();
-        if lines.is_empty() {
-            return;
-        }
-        self.found.retain(|finding| match finding.kind {
-            Kind::Syntax => true,
-            Kind::Absent => false,
-            Kind::Wrong => !lines.iter().any(|line| line.contains(&finding.span.start)),
-        });
     }
 }
 
@@ -171,21 +174,6 @@ impl<'t> Place<'t> {
         self.seen = at;
         (self.line, self.column)
     }
-}
-
-/// Returns the bytes of the line that holds this place, its end included.
-fn line_around(text: &str, at: usize) -> Range<usize> {
-    let bytes = text.as_bytes();
-    let at = at.min(bytes.len());
-    let start = bytes[..at]
-        .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map_or(0, |newline| newline + 1);
-    let end = bytes[at..]
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .map_or(bytes.len(), |newline| at + newline);
-    start..end + 1
 }
 
 /// What some editors write before the first character.

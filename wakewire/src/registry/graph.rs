@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::diagnostic::{enumerated, shown};
-use super::findings::Findings;
+use super::findings::{Findings, Said};
 use super::raw::RawService;
 use super::service::CompositePattern;
 use super::value::Value;
@@ -49,22 +49,17 @@ fn node<'r>(
         };
     };
     let path = service.path("targets");
-    if names.is_empty() {
-        findings.wrong(service.span_of("targets"), &path, || {
-            let message = "a composite without targets sends to nobody".to_owned();
-            (message, Some("name at least one service".to_owned()))
-        });
-    }
     let mut seen = BTreeSet::new();
     for (name, span) in names {
         if !seen.insert(name) {
             repeated(name, span, pattern, &path, findings);
+            continue;
         }
         match index.get(name.as_str()) {
             Some(&target) => targets.push((target, span)),
             None => findings.absent(span.clone(), &path, || {
                 let others = index.keys().copied().filter(|other| *other != service.name);
-                missing(name, others)
+                missing(name, others, index.len() <= COMPARED)
             }),
         }
     }
@@ -95,13 +90,18 @@ fn repeated(name: &str, span: &Range<usize>, pattern: &str, path: &str, findings
     }
 }
 
-/// Says that a name is not there, and which are, nearest first.
+/// Says that a name is not there, and which are: nearest first, unless that takes too long.
 pub(super) fn missing<'n>(
     name: &str,
     names: impl Iterator<Item = &'n str> + Clone,
-) -> (String, Option<String>) {
+    compare: bool,
+) -> Said {
     let all = names.clone().count();
-    let listed = nearest::ranked(name, names.clone(), LISTED);
+    let listed = if compare {
+        nearest::ranked(name, names, LISTED)
+    } else {
+        names.take(LISTED).collect()
+    };
     let message = match all {
         0 => format!("there is no service `{}`", shown(name)),
         _ => format!(
@@ -240,6 +240,9 @@ impl<'w, 'r> Walk<'w, 'r> {
 
     /// Reports the cycle that a target closes, unless it has been.
     fn close(&mut self, target: usize, findings: &mut Findings) {
+        if self.cycles.len() >= limits::FAULTS {
+            return;
+        }
         let start = self
             .way
             .iter()
@@ -249,7 +252,7 @@ impl<'w, 'r> Walk<'w, 'r> {
         // Wherever one came from, the cycle begins at its first member in the file.
         let least = (0..cycle.len()).min_by_key(|&at| cycle[at]).unwrap_or(0);
         cycle.rotate_left(least);
-        if self.cycles.len() >= limits::FAULTS || !self.cycles.insert(cycle.clone()) {
+        if !self.cycles.insert(cycle.clone()) {
             return;
         }
         let first = &self.services[cycle[0]];
@@ -281,3 +284,6 @@ impl<'w, 'r> Walk<'w, 'r> {
 
 /// How many names are listed in a message.
 const LISTED: usize = 10;
+
+/// With so many names a thousand wrong ones are compared in a second; with more they are not.
+const COMPARED: usize = 2000;

@@ -24,22 +24,20 @@ pub(super) fn lazy(services: &mut [(&RawService, Option<ServiceConfig>)], findin
             continue;
         };
         let mut open: Vec<&str> = targets(config).collect();
-        let mut seen = BTreeSet::new();
         while let Some(name) = open.pop() {
             let Some((heir, below)) = index.get(name).filter(|(_, heir)| heir.lazy.is_empty())
             else {
                 continue;
             };
-            if !seen.insert(name) {
+            let Some((giver, lazy)) = inherited.get(name) else {
+                inherited.insert(&heir.name, (&raw.name, config.lazy.clone()));
+                open.extend(targets(below));
                 continue;
-            }
-            open.extend(targets(below));
-            let from = inherited
-                .entry(heir.name.as_str())
-                .or_insert_with(|| (&raw.name, config.lazy.clone()));
-            if from.1 != config.lazy && contested.insert(name) {
+            };
+            // What lies below was reached the first time; that it differs too need not be said.
+            if *lazy != config.lazy && contested.insert(name) {
                 findings.wrong(heir.span.clone(), &heir.path("lazy"), || {
-                    let both = enumerated(&[from.0, &raw.name], 2);
+                    let both = enumerated(&[giver, &raw.name], 2);
                     let message = format!("it is a target of {both}, whose `lazy` differ");
                     (message, Some("give it a `lazy` of its own".to_owned()))
                 });

@@ -24,6 +24,7 @@ mod resolve;
 mod secret;
 mod service;
 mod socket;
+mod sound;
 mod value;
 
 use std::fmt;
@@ -135,7 +136,7 @@ impl ServiceRegistry {
     pub fn lookup(&self, name: &str) -> Result<&ServiceConfig, SinkError> {
         self.config.services.get(name).ok_or_else(|| {
             let names = self.config.services.keys().map(String::as_str);
-            let (message, hint) = graph::missing(name, names);
+            let (message, hint) = graph::missing(name, names, true);
             let failure = Failure::new(name).phase(Phase::Resolve).because(message);
             SinkError::UnknownService(match hint {
                 Some(hint) => failure.hint(hint),

@@ -34,6 +34,7 @@ pub(super) fn service(raw: &RawService, findings: &mut Findings) -> Option<Servi
     check_delivery(&config, raw, findings);
     check_sizes(&config, raw, findings);
     check_consumers(raw, findings);
+    check_targets(raw, findings);
     let is_placed = config.endpoint.is_some() || matches!(config.kind, SinkType::Composite { .. });
     is_placed.then_some(config)
 }
@@ -301,6 +302,18 @@ fn check_consumers(raw: &RawService, findings: &mut Findings) {
                 (message, Some("name every consumer once".to_owned()))
             });
         }
+    }
+}
+
+fn check_targets(raw: &RawService, findings: &mut Findings) {
+    let Some(Value::Names(names)) = raw.value("targets") else {
+        return;
+    };
+    if names.is_empty() {
+        findings.wrong(raw.span_of("targets"), &raw.path("targets"), || {
+            let message = "a composite without targets sends to nobody".to_owned();
+            (message, Some("name at least one service".to_owned()))
+        });
     }
 }
 

@@ -66,7 +66,8 @@ fn private_parts(line: &str) -> Vec<Range<usize>> {
     parts
 }
 
-fn is_secret(key: &str) -> bool {
+/// Returns whether what stands behind a key of this name is better not shown.
+pub(super) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     WORDS.iter().any(|word| key.contains(word))
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::diagnostic::quoted;
 use super::lazy::LazySettings;
+use super::secret::is_secret;
 use crate::backoff::LazyConfig;
 use crate::delivery::{Delivery, WhenFull};
 use crate::domain::{Domain, PrecisionContext};
@@ -139,22 +141,16 @@ impl ServiceConfig {
                     "without_consumers",
                     Some(text(self.without_consumers.name())),
                 ),
-                (
-                    "consumer_deadline_secs",
-                    Some(seconds(self.unnamed_deadline())),
-                ),
+                (DEADLINE, Some(seconds(self.unnamed_deadline()))),
                 ("log_bytes", Some(self.log_bytes.to_string())),
             ]);
         }
         settings.extend([
             ("lazy.max_retries", Some(lazy.max_retries.to_string())),
-            (
-                "lazy.retry_delay_ms",
-                Some(lazy.retry_delay.as_millis().to_string()),
-            ),
+            ("lazy.retry_delay_ms", Some(milliseconds(lazy.retry_delay))),
             (
                 "lazy.backoff_multiplier",
-                Some(format!("{:?}", lazy.backoff_multiplier)),
+                Some(decimal(lazy.backoff_multiplier)),
             ),
             (
                 "lazy.max_retry_delay_secs",
@@ -166,7 +162,7 @@ impl ServiceConfig {
                 Some(seconds(lazy.connect_timeout)),
             ),
             ("lazy.wait_timeout_secs", Some(seconds(lazy.wait_timeout))),
-            ("lazy.jitter", Some(format!("{:?}", lazy.jitter))),
+            ("lazy.jitter", Some(decimal(lazy.jitter))),
             (
                 "metadata",
                 (!self.metadata.is_empty()).then(|| table(&self.metadata)),
@@ -181,7 +177,11 @@ impl ServiceConfig {
         let plain = Self::with_defaults(self.kind.clone(), self.endpoint.clone()).settings();
         self.settings()
             .into_iter()
-            .filter(|setting| !plain.contains(setting))
+            .filter(|setting| {
+                // Once written, this one holds for named consumers too, whatever its value.
+                let deadline = setting.0 == DEADLINE && self.consumer_deadline.is_some();
+                deadline || !plain.contains(setting)
+            })
             .filter_map(|(key, value)| Some((key, value?)))
             .collect()
     }
@@ -354,9 +354,23 @@ fn list(names: &[String]) -> String {
 fn table(table: &BTreeMap<String, String>) -> String {
     let entries: Vec<_> = table
         .iter()
-        .map(|(key, value)| format!("{} = {}", super::diagnostic::quoted(key), text(value)))
+        .map(|(key, value)| {
+            // Not meant for secrets, but one that strays here is not printed.
+            let value = if is_secret(key) { "***" } else { value };
+            format!("{} = {}", quoted(key), text(value))
+        })
         .collect();
     format!("{{ {} }}", entries.join(", "))
+}
+
+/// As TOML writes it, also what is no number.
+fn decimal(number: f64) -> String {
+    format!("{number:?}").to_lowercase()
+}
+
+/// Rounded up, since a short wait is not none.
+fn milliseconds(duration: Duration) -> String {
+    duration.as_micros().div_ceil(1000).to_string()
 }
 
 fn seconds(duration: Duration) -> String {
@@ -366,5 +380,7 @@ fn seconds(duration: Duration) -> String {
 pub(super) const RELAY: &str = "relay";
 pub(super) const DIRECT: &str = "direct";
 pub(super) const COMPOSITE: &str = "composite";
+
+const DEADLINE: &str = "consumer_deadline_secs";
 
 const CONSUMER_DEADLINE: Duration = Duration::from_secs(30);
