@@ -488,7 +488,11 @@ async fn open_door(config: &SourceConfig) -> Result<Door, SinkError> {
             _ => "may this process bind that endpoint?",
         };
         return Err(SinkError::Io(
-            config.failure().phase(Phase::Listen).because(error).hint(hint),
+            config
+                .failure()
+                .phase(Phase::Listen)
+                .because(error)
+                .hint(hint),
         ));
     }
 }
