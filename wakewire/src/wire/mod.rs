@@ -2,6 +2,7 @@
 
 pub(crate) mod frame;
 pub(crate) mod run;
+pub(crate) mod session;
 
 use std::fmt;
 
