@@ -291,6 +291,10 @@ impl Hub {
         let Some(&Role::Consumer(slot)) = self.connections.get(&connection) else {
             return Ok(());
         };
+        // C6: an onlooker's acknowledgement is nobody's.
+        let Some(consumer) = self.roster.get_mut(slot).filter(|c| !c.at_most_once) else {
+            return Ok(());
+        };
         let Some(session) = self.sessions.get_mut(origin) else {
             // One that is forgotten here had nothing left to acknowledge.
             return if self.sessions.was_given(origin) {
@@ -308,13 +312,6 @@ impl Hub {
                 seq: sequence,
                 sent: place.sent,
             });
-        }
-        let Some(consumer) = self.roster.get_mut(slot) else {
-            return Ok(());
-        };
-        // C6: an onlooker's acknowledgement is nobody's.
-        if consumer.at_most_once {
-            return Ok(());
         }
         if sequence > place.level {
             place.level = sequence;

@@ -22,8 +22,9 @@ use crate::wire::run::{Run, frame_length};
 use crate::wire::session::{Position, Positions, Side};
 
 const OUTBOX: u64 = 6;
-const LOG_BYTES: usize = 1200;
+const LOG_BYTES: usize = 700;
 const PIPE: usize = 4;
+const STEPS: u64 = 800;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A rule that the driver breaks, to see that it is noticed.
@@ -188,7 +189,12 @@ impl Outbox {
 }
 
 fn payload(session: SessionId, sequence: u64) -> Vec<u8> {
-    let length = 3 + (sequence % 5) as usize * 4;
+    // one in eleven is larger than the whole log
+    let length = if sequence % 11 == 0 {
+        2 * LOG_BYTES
+    } else {
+        3 + (sequence % 5) as usize * 4
+    };
     let mut bytes = vec![session.0 as u8, sequence as u8, (sequence >> 8) as u8];
     bytes.resize(length, sequence as u8);
     bytes
@@ -276,6 +282,17 @@ struct World {
     producers: Vec<Producer>,
     consumers: Vec<Consumer>,
     out: Vec<Outgoing>,
+    seen: Seen,
+}
+
+/// How often what is hard has happened, so that a schedule driver that no longer gets there is noticed.
+#[derive(Clone, Copy, Default, Debug)]
+struct Seen {
+    full: u64,
+    replaced: u64,
+    overdue: u64,
+    killed: u64,
+    missed: u64,
 }
 
 impl World {
@@ -313,6 +330,7 @@ impl World {
             producers: (0..setup.producers).map(producer).collect(),
             consumers: setup.consumers.iter().map(consumer).collect(),
             out: Vec::new(),
+            seen: Seen::default(),
         }
     }
 
@@ -357,6 +375,7 @@ impl World {
             let connection = &mut self.connections[c.0 as usize];
             connection.ended = true;
             connection.open = false;
+            self.seen.replaced += 1;
         }
     }
 
@@ -490,7 +509,10 @@ impl World {
         let id = ConnectionId(c as u64);
         match self.hub.data(id, run, self.now, &mut self.wake).unwrap() {
             Offered::Taken => {}
-            Offered::Full(run) => self.connections[c].held = Some(run),
+            Offered::Full(run) => {
+                self.connections[c].held = Some(run);
+                self.seen.full += 1;
+            }
             Offered::Ended => panic!("read from a connection that was replaced"),
         }
         self.wake();
@@ -544,6 +566,7 @@ impl World {
             }
         }
         self.life += 1;
+        self.seen.killed += 1;
         self.wake = Wake::default();
         self.hub = Hub::new(config(self.setup, self.fault));
     }
@@ -554,6 +577,12 @@ impl World {
         let overdue = self.hub.overdue(self.now + HOUR);
         assert_eq!(overdue.is_empty(), self.hub.next_deadline().is_none());
         for id in overdue {
+            self.seen.overdue += 1;
+            let named = |u: &Consumer| u.kind.named && u.connection == Some(id.0 as usize);
+            assert!(
+                !self.consumers.iter().any(named),
+                "no deadline is set for named ones"
+            );
             self.cut(id.0 as usize);
             self.relay_lost(id.0 as usize);
         }
@@ -816,7 +845,20 @@ impl World {
         self.producers.iter().all(drained) && (!with_consumers || self.consumers.iter().all(idle))
     }
 
+    /// What liveness does: connections that a client has given up come to an end.
+    fn abandoned_end(&mut self) {
+        let producers = self.producers.iter().map(|p| p.connection);
+        let consumers = self.consumers.iter().map(|u| u.connection);
+        let alive: Vec<usize> = producers.chain(consumers).flatten().collect();
+        for c in self.oldest..self.connections.len() {
+            if !alive.contains(&c) {
+                self.cut(c);
+            }
+        }
+    }
+
     fn drain(&mut self, with_consumers: bool) -> Result<(), String> {
+        self.abandoned_end();
         for _ in 0..600 {
             self.round(with_consumers);
             if self.is_quiet(with_consumers) {
@@ -968,12 +1010,20 @@ fn check_frames(run: &Run, session: SessionId, origin: u32) {
 }
 
 /// Runs one schedule; returns the messages, or what is wrong.
-fn run(seed: u64, setup: Setup, fault: Fault, steps: usize, now: Instant) -> Result<u64, String> {
+fn run(
+    seed: u64,
+    setup: Setup,
+    fault: Fault,
+    steps: usize,
+    now: Instant,
+) -> Result<(u64, Seen), String> {
     let mut world = World::new(seed, setup, fault, now);
-    for _ in 0..steps {
+    for step in 0..steps {
         world.step();
         world.fault();
-        world.hub.check_invariants();
+        if step % 4 == 0 {
+            world.hub.check_invariants();
+        }
     }
     // Faults stop. Then each producer says one thing more, which is how a relay that forgot a session, and a
     // consumer that missed something, learn of it.
@@ -982,6 +1032,8 @@ fn run(seed: u64, setup: Setup, fault: Fault, steps: usize, now: Instant) -> Res
         producer.outbox.append();
     }
     world.drain(true)?;
+    let missed = |u: &Consumer| u.missed.values().map(Vec::len).sum::<usize>() as u64;
+    world.seen.missed = world.consumers.iter().map(missed).sum();
     let (lost, untold, total) = world.verdict();
     if lost + untold > 0 {
         return Err(format!("{lost} lost, {untold} missed untold"));
@@ -989,7 +1041,7 @@ fn run(seed: u64, setup: Setup, fault: Fault, steps: usize, now: Instant) -> Res
     if seed % 4 == 0 && fault == Fault::None && !setup.consumers.iter().any(|kind| kind.named) {
         world.with_nobody()?;
     }
-    Ok(total)
+    Ok((total, world.seen))
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -1002,7 +1054,7 @@ fn run_caught(
     fault: Fault,
     steps: usize,
     now: Instant,
-) -> Result<u64, String> {
+) -> Result<(u64, Seen), String> {
     catch_unwind(AssertUnwindSafe(|| run(seed, setup, fault, steps, now))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         Err(text.unwrap_or_else(|| "a rule is broken".to_owned()))
@@ -1011,21 +1063,28 @@ fn run_caught(
 
 fn schedules(name: &str, setup: Setup) {
     let now = Instant::now();
-    let steps = number("WAKEWIRE_STEPS").unwrap_or(400) as usize;
+    let steps = number("WAKEWIRE_STEPS").unwrap_or(STEPS) as usize;
     if let Some(seed) = number("WAKEWIRE_SEED") {
         println!("{:?}", run(seed, setup, Fault::None, steps, now));
         return;
     }
     let count = number("WAKEWIRE_SCHEDULES").unwrap_or(10_000);
-    let mut messages = 0;
+    let (mut messages, mut all) = (0, Seen::default());
     for seed in 1..=count {
         match run_caught(seed, setup, Fault::None, steps, now) {
-            Ok(sent) => messages += sent,
+            Ok((sent, seen)) => {
+                messages += sent;
+                all.full += seen.full;
+                all.replaced += seen.replaced;
+                all.overdue += seen.overdue;
+                all.killed += seen.killed;
+                all.missed += seen.missed;
+            }
             Err(what) => panic!("{name}, WAKEWIRE_SEED={seed}: {what}"),
         }
     }
     println!(
-        "{name}: {count} schedules, {messages} messages, {:?}",
+        "{name}: {count} schedules, {messages} messages, {all:?}, {:?}",
         now.elapsed()
     );
 }
@@ -1154,10 +1213,12 @@ fn a_baseline_that_is_not_past_is_noticed() {
         return;
     };
     let now = Instant::now();
+    let steps = number("WAKEWIRE_STEPS").unwrap_or(STEPS) as usize;
     let first = (1..=count).find_map(|seed| {
-        let result = run_caught(seed, TWO_NAMED, Fault::BaselineNotPast, 400, now);
+        let setup = [HOLD, TWO_NAMED][seed as usize % 2];
+        let result = run_caught(seed, setup, Fault::BaselineNotPast, steps, now);
         result.err().map(|what| (seed, what))
     });
-    println!("BaselineNotPast: {first:?}");
+    println!("BaselineNotPast: {first:?}, {:?}", now.elapsed());
     assert!(first.is_some(), "not noticed within {count} schedules");
 }
