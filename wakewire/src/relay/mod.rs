@@ -6,6 +6,8 @@ pub(crate) mod effects;
 pub(crate) mod hub;
 mod log;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod schedules;
 mod sessions;
 pub(crate) mod view;
