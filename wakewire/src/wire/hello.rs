@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use minicbor::{Decode, Encode};
 
 use super::frame::{self, Header, Kind};
+use super::session::Position;
 use super::{ProtocolError, SessionId};
 
 /// The versions of the protocol that this build speaks.
@@ -113,7 +114,7 @@ pub(crate) struct Welcome {
     /// To a producer: need not be sent again up to here, but must be kept.
     #[n(3)]
     pub(crate) have: u64,
-    /// To a producer: how many consumers are attached; a listener counts itself.
+    /// To a producer: 0 when nobody takes messages at present. A listener counts itself.
     #[n(4)]
     pub(crate) consumers: u32,
     /// Which process answers: a random number, new with each life.
@@ -166,12 +167,18 @@ pub(crate) enum Code {
     /// This endpoint has no such role: a listener has no consumers.
     #[n(19)]
     Role,
+    /// What the peer asks for contradicts the service's configuration.
+    #[n(20)]
+    Refused,
 }
 
 impl Code {
     /// Returns whether the same attempt would fail again.
     pub(crate) const fn is_permanent(self) -> bool {
-        matches!(self, Self::Version | Self::Service | Self::Role)
+        matches!(
+            self,
+            Self::Version | Self::Service | Self::Role | Self::Refused
+        )
     }
 }
 
@@ -181,18 +188,6 @@ impl Code {
 pub(crate) struct PositionList {
     #[n(0)]
     pub(crate) positions: Vec<Position>,
-}
-
-/// What a consumer has and has processed of one session (rule K1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Decode, Encode)]
-#[cbor(array)]
-pub(crate) struct Position {
-    #[n(0)]
-    pub(crate) session: SessionId,
-    #[n(1)]
-    pub(crate) processed: u64,
-    #[n(2)]
-    pub(crate) have: u64,
 }
 
 /// Rule C2: of this session nothing up to `after` comes on this connection. The header's origin says by which
@@ -214,9 +209,6 @@ pub(crate) const POSITIONS_PER_FRAME: usize = 1000;
 
 /// The most bytes of a `Positions` frame; read only from a peer whose `Hello` was taken.
 pub(crate) const POSITIONS_LIMIT: u32 = 64 * 1024;
-
-/// The most sessions that one peer keeps positions of.
-pub(crate) const SESSIONS_LIMIT: usize = 65_536;
 
 impl<C> Encode<C> for SessionId {
     fn encode<W: minicbor::encode::Write>(

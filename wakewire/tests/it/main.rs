@@ -9,4 +9,5 @@ mod composite;
 mod direct;
 mod lazy;
 mod registry;
+mod relay;
 mod support;
