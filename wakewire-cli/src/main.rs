@@ -2,10 +2,12 @@
 
 mod check;
 mod configuration;
+mod demo;
 mod diagnostic;
 mod duration;
 mod interrupt;
 mod listen;
+mod relay;
 mod said;
 mod send;
 mod talk;
@@ -44,11 +46,23 @@ enum Command {
     Send(send::Arguments),
     /// Receive the messages of a service, a line each.
     Listen(listen::Arguments),
+    /// Pass the messages of a service on from its senders to its consumers.
+    Relay(relay::Arguments),
+    /// Watch messages survive a relay that is killed again and again; then see how fast they are.
+    Demo(demo::Arguments),
+    /// Play a part in the demo.
+    #[command(hide = true)]
+    Cast(demo::cast::Arguments),
 }
 
 fn main() -> ExitCode {
     let Arguments { command, verbose } = Arguments::parse();
-    talk::trace(verbose, LevelFilter::WARN);
+    let usual = match command {
+        // It has nothing to show but who comes and goes.
+        Command::Relay(_) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    };
+    talk::trace(verbose, usual);
     let said = match command {
         Command::Check {
             configuration,
@@ -56,6 +70,9 @@ fn main() -> ExitCode {
         } => check::run(&configuration.path(), json, talk::is_colourful()),
         Command::Send(arguments) => on_runtime(send::run(arguments)),
         Command::Listen(arguments) => on_runtime(listen::run(arguments)),
+        Command::Relay(arguments) => on_runtime(relay::run(arguments)),
+        Command::Demo(arguments) => on_runtime(demo::run(arguments)),
+        Command::Cast(arguments) => on_runtime(demo::cast::run(arguments)),
     };
     said.print()
 }

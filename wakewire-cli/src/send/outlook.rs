@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn patience_ends_a_deadline_after_the_last_progress() {
-        let start = Instant::now();
+        let start = crate::send::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut patience = Patience::new(Duration::from_secs(3), 5, start);
         assert!(patience.lasts(5, at(2)));
