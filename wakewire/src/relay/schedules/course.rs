@@ -17,7 +17,7 @@ use crate::wire::session::{Positions, Side};
 impl World {
     pub(super) fn new(seed: u64, setup: Setup, fault: Fault, now: Instant) -> Self {
         let producer = |i: usize| Producer {
-            outbox: Outbox::new(SessionId(i as u128 + 1), !setup.at_least_once),
+            outbox: Outbox::new(SessionId((i as u128 + 1) << 64), !setup.at_least_once),
             connection: None,
             welcomed: false,
             attached: None,
@@ -293,6 +293,8 @@ impl World {
                 let missing = (1..=n).filter(|q| !has(q));
                 if owed_all(u) && self.setup.at_least_once {
                     lost += missing.count();
+                    let told = u.missed.contains_key(&session);
+                    assert!(!told || u.life > 0, "told of a loss that was none");
                 } else if u.life == 0 {
                     let first = (1..=n).find(has).unwrap_or(n + 1);
                     let told = |q: u64| {

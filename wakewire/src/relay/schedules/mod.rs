@@ -11,6 +11,7 @@
 
 mod clients;
 mod course;
+mod direct;
 mod outbox;
 mod shell;
 

@@ -100,7 +100,11 @@ pub(super) fn payload(session: SessionId, sequence: u64) -> Vec<u8> {
     } else {
         3 + (sequence % 5) as usize * 4
     };
-    let mut bytes = vec![session.0 as u8, sequence as u8, (sequence >> 8) as u8];
+    let mut bytes = vec![
+        (session.0 >> 64) as u8,
+        sequence as u8,
+        (sequence >> 8) as u8,
+    ];
     bytes.resize(length, sequence as u8);
     bytes
 }

@@ -1,6 +1,5 @@
 //! The relay's shell, as small as it can be: connections that read, poll when they are woken, and end.
 
-
 use super::super::effects::{ConnectionId, Offered, Wake};
 use super::super::hub::Hub;
 use super::{Consumer, Down, Fault, HOUR, PIPE, Up, World, config};
