@@ -1,4 +1,5 @@
 //! The relay's rules towards consumers: attaching, what they are sent, what they acknowledge (C1–C5). No I/O, no clock.
+#![deny(clippy::wildcard_enum_match_arm)]
 
 use std::time::{Duration, Instant};
 

@@ -34,6 +34,8 @@ struct Direct {
     /// Each producer's connection, and whether it was welcomed.
     current: Vec<Option<(usize, bool)>>,
     connections: Vec<Connection>,
+    /// The first connection that may still be alive.
+    oldest: usize,
     life: u64,
     positions: Positions,
     queue: VecDeque<(usize, u64)>,
@@ -57,6 +59,7 @@ impl Direct {
             outboxes: (0..2).map(outbox).collect(),
             current: vec![None; 2],
             connections: Vec::new(),
+            oldest: 0,
             life: 0,
             positions: Positions::new(side(at_least_once)),
             queue: VecDeque::new(),
@@ -192,11 +195,11 @@ impl Direct {
 
     fn step(&mut self, faults: bool) {
         let i = self.rng.below(2);
-        let live =
-            |c: &usize| !self.connections[*c].ended && self.connections[*c].life == self.life;
-        let live: Vec<usize> = (0..self.connections.len()).filter(live).collect();
-        let at = self.rng.below(live.len());
-        let c = live.get(at).copied().unwrap_or(usize::MAX);
+        let live = |c: &Connection| !c.ended && c.life == self.life;
+        while self.connections.get(self.oldest).is_some_and(|c| !live(c)) {
+            self.oldest += 1;
+        }
+        let c = self.oldest + self.rng.below(self.connections.len() - self.oldest);
         match self.rng.below(8) {
             0 if faults && self.outboxes[i].next - self.outboxes[i].first_owed() < OUTBOX => {
                 self.outboxes[i].append();
