@@ -166,6 +166,8 @@ impl World {
                 self.consumer_dials(k);
             }
             10 => self.relay_loses_patience(),
+            // as if a new session needed the place
+            11..=12 => self.seen.forgotten += u64::from(self.hub.sessions.forget_one()),
             _ => {}
         }
     }

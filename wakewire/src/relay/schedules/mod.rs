@@ -199,6 +199,7 @@ struct Seen {
     replaced: u64,
     overdue: u64,
     killed: u64,
+    forgotten: u64,
     missed: u64,
 }
 
@@ -290,6 +291,7 @@ fn schedules(name: &str, setup: Setup) {
                 all.replaced += seen.replaced;
                 all.overdue += seen.overdue;
                 all.killed += seen.killed;
+                all.forgotten += seen.forgotten;
                 all.missed += seen.missed;
             }
             Err(what) => panic!("{name}, WAKEWIRE_SEED={seed}: {what}"),
