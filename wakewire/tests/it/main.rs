@@ -7,7 +7,10 @@
 
 mod composite;
 mod direct;
+mod faults;
 mod lazy;
+mod names;
+mod proxy;
 mod registry;
 mod relay;
 mod support;
