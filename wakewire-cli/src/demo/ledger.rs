@@ -1,12 +1,14 @@
 //! What the demo ends with: a ledger that adds up, or what does not.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::cast::{Received, Sent};
+use super::screen::Kills;
 use super::troupe::CONSUMERS;
 use crate::send::outlook::rate;
 use crate::talk::grouped;
-use std::time::Duration;
 
 /// The outcome of one run.
 #[derive(Clone, Debug)]
@@ -14,8 +16,8 @@ pub(super) struct Ledger {
     pub(super) total: u64,
     pub(super) sent: Sent,
     pub(super) received: [Received; 2],
-    /// Kills of the relay that were shown to happen with something unacknowledged; none for the run for speed.
-    pub(super) kills: Option<u64>,
+    /// None for the run for speed.
+    pub(super) kills: Option<Kills>,
 }
 
 impl Ledger {
@@ -56,10 +58,11 @@ impl Ledger {
             }
         }
         if let Some(kills) = kills
-            && *kills < FEWEST_KILLS
+            && kills.loaded < FEWEST_KILLS
         {
             faults.push(format!(
-                "the relay was killed {kills} times with something unacknowledged; that should be {FEWEST_KILLS} at least"
+                "the relay was killed {} times with something unacknowledged; that should be {FEWEST_KILLS} at least",
+                kills.loaded
             ));
         }
         faults
@@ -101,7 +104,8 @@ impl Ledger {
         }
         if let Some(kills) = self.kills {
             text += &format!(
-                "\n  The relay was killed {kills} times in {seconds:.1} s, each time with messages unacknowledged.\n"
+                "\n  The relay was killed {} times in {seconds:.1} s, {} of them with messages certainly unacknowledged.\n",
+                kills.total, kills.loaded,
             );
         }
         text
@@ -141,7 +145,8 @@ impl Ledger {
             "consumers": consumers,
         });
         if let (Some(object), Some(kills)) = (value.as_object_mut(), self.kills) {
-            object.insert("kills".to_owned(), kills.into());
+            object.insert("kills".to_owned(), kills.total.into());
+            object.insert("kills_with_unacknowledged".to_owned(), kills.loaded.into());
         }
         value
     }
@@ -169,7 +174,10 @@ mod tests {
                 ..Sent::default()
             },
             received: [received.clone(), received],
-            kills: Some(5),
+            kills: Some(Kills {
+                total: 6,
+                loaded: 5,
+            }),
         }
     }
 
@@ -181,7 +189,12 @@ mod tests {
     #[test]
     fn each_kind_of_fault_is_one() {
         let spoil: [fn(&mut Ledger); 10] = [
-            |ledger| ledger.kills = Some(4),
+            |ledger| {
+                ledger.kills = Some(Kills {
+                    total: 6,
+                    loaded: 4,
+                })
+            },
             |ledger| ledger.sent.delivered = 9,
             |ledger| ledger.sent.waiting = 1,
             |ledger| ledger.sent.other = 1,

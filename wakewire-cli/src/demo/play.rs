@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
 
+use super::cast::Sent;
 use super::ledger::Ledger;
-use super::screen::{Scene, Screen};
+use super::screen::{Kills, Scene, Screen};
 use super::troupe::{Audience, CONSUMERS, Heard, Player, SERVICE, Stage, Who};
 use crate::interrupt::Interrupt;
 use crate::said::{LOST, Said};
@@ -65,6 +66,10 @@ impl<'a> Play<'a> {
             relay: None,
             scene: Scene {
                 total: feeding.messages,
+                sent: Sent {
+                    state: "starting".to_owned(),
+                    ..Sent::default()
+                },
                 ..Scene::default()
             },
             present: [false; 2],
@@ -183,7 +188,7 @@ impl<'a> Play<'a> {
     }
 
     /// Lets the consumers end by themselves, and makes the ledger.
-    pub(super) async fn finish(&mut self, kills: Option<u64>) -> Result<Ledger, Said> {
+    pub(super) async fn finish(&mut self, kills: Option<Kills>) -> Result<Ledger, Said> {
         let total = self.scene.total;
         let is_all_here = move |play: &Self| {
             let received = &play.scene.received;

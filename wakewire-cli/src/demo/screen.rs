@@ -14,7 +14,15 @@ pub(super) struct Scene {
     pub(super) sent: Sent,
     pub(super) received: [Received; 2],
     pub(super) relay_is_up: bool,
-    pub(super) kills: u64,
+    pub(super) kills: Kills,
+}
+
+/// How often the relay was killed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Kills {
+    pub(super) total: u64,
+    /// Of these, with something certainly unacknowledged.
+    pub(super) loaded: u64,
 }
 
 /// Where the scene is shown.
@@ -108,8 +116,9 @@ impl Screen {
             grouped(sent.waiting)
         );
         text += &format!(
-            "  relay   {} killed {kills} times, {seconds:.1} s\n",
+            "  relay   {} killed {} times, {seconds:.1} s\n",
             self.coloured(colour, &format!("{relay:<BAR$}")),
+            kills.total,
         );
         for (place, name) in CONSUMERS.iter().enumerate() {
             let Received {
@@ -148,7 +157,7 @@ fn line(scene: &Scene, rates: [u64; 3], seconds: f64) -> String {
     let relay = if scene.relay_is_up { "up" } else { "down" };
     let mut line = format!(
         "{seconds:>5.1} s  relay {relay:<4} killed {}  sent {} ({}/s), {} waiting, {}",
-        scene.kills,
+        scene.kills.total,
         grouped(scene.sent.accepted),
         grouped(rates[0]),
         grouped(scene.sent.waiting),
