@@ -2,7 +2,12 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that panics has failed, as it should"
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, as it should; it waits for what other processes do, and has a clock to give up by"
 )]
 
 mod check;
+mod demo;
+mod direct;
+mod relay;
+mod support;
