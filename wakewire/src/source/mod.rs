@@ -428,6 +428,7 @@ impl MessageSource {
             let door = Door::open(&config.endpoint, &config.service)
                 .await
                 .map_err(|error| listen_error(config.failure(), error))?;
+            tracing::info!(service = %config.service, endpoint = %config.endpoint, "listening");
             runtime.spawn(listener::run(config, inbox, acker, door))
         });
         Ok(())
