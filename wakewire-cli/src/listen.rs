@@ -1,7 +1,8 @@
 //! `wakewire listen`: each message is a line of the output.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -96,8 +97,9 @@ async fn prepared(arguments: &Arguments) -> Result<Listener, Said> {
         Some(From::Latest) => source.starting(Start::Latest),
         Some(From::Earliest) => source.starting(Start::Earliest),
     };
-    let output = Output::open(arguments.output.as_deref()).map_err(|(path, error)| {
-        let shown = path.display();
+    let output = open(arguments.output.as_deref()).map_err(|error| {
+        let name = arguments.output.as_deref();
+        let shown = name.unwrap_or_else(|| "stdout".as_ref()).display();
         Said::fault(format!("cannot write `{shown}`: {error}"), None, REFUSED)
     })?;
     Ok(Listener {
@@ -122,7 +124,7 @@ struct Listener {
     count: Option<u64>,
     idle: Option<Duration>,
     /// Away while it is written to.
-    output: Option<Output>,
+    output: Option<File>,
     interrupt: Interrupt,
     start: Instant,
     _factory: SinkFactory,
@@ -223,7 +225,7 @@ impl Listener {
             return Err(End::Stuck);
         };
         let mut writing = spawn_blocking(move || {
-            let written = output.write(&text);
+            let written = output.write_all(&text);
             (output, text, written)
         });
         let (done, interrupted) = tokio::select! {
@@ -247,36 +249,12 @@ impl Listener {
     }
 }
 
-/// Where messages are written.
-#[derive(Debug)]
-enum Output {
-    Stdout,
-    File(std::fs::File),
-}
-
-impl Output {
-    /// Appends: what was acknowledged once is never overwritten.
-    fn open(path: Option<&Path>) -> Result<Self, (&Path, io::Error)> {
-        match path {
-            None => Ok(Self::Stdout),
-            Some(path) => OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)
-                .map(Self::File)
-                .map_err(|error| (path, error)),
-        }
-    }
-
-    fn write(&mut self, text: &[u8]) -> io::Result<()> {
-        match self {
-            Self::File(file) => file.write_all(text),
-            Self::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(text)?;
-                stdout.flush()
-            }
-        }
+/// Opens where messages are written. A file is appended to: what was acknowledged once is never overwritten.
+fn open(path: Option<&Path>) -> io::Result<File> {
+    match path {
+        // Not through the buffer and the lock of the standard library: what is written is written.
+        None => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
+        Some(path) => OpenOptions::new().create(true).append(true).open(path),
     }
 }
 

@@ -62,9 +62,13 @@ impl Said {
 
     /// Prints it and returns what the process ends with.
     pub(crate) fn print(self) -> ExitCode {
-        let printed = io::stdout()
-            .write_all(self.stdout.as_bytes())
-            .and_then(|()| io::stderr().write_all(self.stderr.as_bytes()));
+        let printed = if self.stdout.is_empty() {
+            // Not even looked at: it may be stuck.
+            Ok(())
+        } else {
+            io::stdout().write_all(self.stdout.as_bytes())
+        };
+        let printed = printed.and_then(|()| io::stderr().write_all(self.stderr.as_bytes()));
         match printed {
             // Nobody reads on: that is theirs to decide, and no failure.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,

@@ -12,7 +12,10 @@ fn adds_up(ended: &Ended, messages: u64) {
     assert_eq!(said["messages"], messages, "{said}");
     assert_eq!(said["faults"], serde_json::json!([]), "{said}");
     for run in [paced, &said["fast"]] {
-        assert_eq!((&run["accepted"], &run["delivered"]), (&messages.into(), &messages.into()));
+        assert_eq!(
+            (&run["accepted"], &run["delivered"]),
+            (&messages.into(), &messages.into())
+        );
         for consumer in ["alpha", "beta"] {
             let consumer = &run["consumers"][consumer];
             assert_eq!(consumer["received"], messages, "{said}");
@@ -74,6 +77,12 @@ fn an_interrupted_demo_leaves_nothing_behind() {
 fn a_file_that_is_not_there_or_empty_is_refused() {
     let place = Place::unix("relay", "");
     let empty = place.file("empty", b"");
-    demo(&place, &["--input", &empty]).end().expect(2).saying("no lines");
-    demo(&place, &["--input", "missing"]).end().expect(2).saying("cannot read `missing`");
+    demo(&place, &["--input", &empty])
+        .end()
+        .expect(2)
+        .saying("no lines");
+    demo(&place, &["--input", "missing"])
+        .end()
+        .expect(2)
+        .saying("cannot read `missing`");
 }

@@ -1,7 +1,5 @@
 //! `send` and `listen` with nothing in between.
 
-use std::process::Stdio;
-
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -21,7 +19,7 @@ fn a_file_arrives_byte_for_byte_whoever_starts_first() {
                 let (sender, stdout) = place.start_piped(&sender);
                 (sender, Watch::on(stdout))
             };
-            let listen = || place.start(&["-vv", "listen", "ticks"]);
+            let listen = || place.start(&["-v", "listen", "ticks"]);
             let ((sender, _), listener) = if sender_first {
                 let (sender, watch) = send();
                 watch.until("something waits", |report| report["waiting"] != 0);
@@ -44,9 +42,8 @@ fn a_file_arrives_byte_for_byte_whoever_starts_first() {
 fn stdin_is_sent_as_it_comes() {
     let place = Place::unix("direct", "");
     let listener = place.start(&["listen", "ticks", "--count", "2"]);
-    let (mut reading, writing) = std::io::pipe().unwrap();
+    let (mut reading, mut writing) = std::io::pipe().unwrap();
     let sender = place.start_with(&["send", "ticks"], reading.into(), None);
-    let mut writing = writing;
     std::io::Write::write_all(&mut writing, b"first\nbegun").unwrap();
     // The end of the input has not come, and the first line has.
     until("the first line", || listener.written() == 6);
@@ -95,7 +92,11 @@ fn with_count_the_rest_goes_to_the_next_listener() {
         let mut output = Vec::new();
         for count in ["1", "2", "997", "5000", "4000"] {
             let listened = place.run(&["listen", "ticks", "--count", count]).expect(0);
-            let lines = listened.stdout.iter().filter(|byte| **byte == b'\n').count();
+            let lines = listened
+                .stdout
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count();
             assert_eq!(lines.to_string(), count);
             output.extend(listened.stdout);
         }
@@ -195,11 +196,19 @@ fn with_nobody_listening_sending_gives_up_and_says_what_to_do() {
         let sent = place.run(&sender).expect(1);
         sent.saying("100 messages are not delivered")
             .saying("wakewire listen ticks")
-            .saying("accepted 100 = delivered 0 + in doubt 0 + dropped 0 + undelivered 100 + waiting 0");
+            .saying(
+                "accepted 100 = delivered 0 + in doubt 0 + dropped 0 + undelivered 100 + waiting 0",
+            );
         // More than there is room for: what did not fit was not accepted.
         let input = place.file("input", &arbitrary_lines(10_100, 7));
         let sender = [
-            "send", "ticks", "--input", &input, "--deadline", "300ms", "--json",
+            "send",
+            "ticks",
+            "--input",
+            &input,
+            "--deadline",
+            "300ms",
+            "--json",
         ];
         let ledger = place.run(&sender).expect(1).json();
         assert_eq!(
@@ -210,7 +219,10 @@ fn with_nobody_listening_sending_gives_up_and_says_what_to_do() {
                 .sum::<Option<u64>>(),
             "{ledger}"
         );
-        assert_eq!((&ledger["service"], &ledger["connects"]), (&json!("ticks"), &json!(0)));
+        assert_eq!(
+            (&ledger["service"], &ledger["connects"]),
+            (&json!("ticks"), &json!(0))
+        );
         assert_eq!(ledger["undelivered"], 10_000);
         assert!(ledger["last_error"].is_string() && ledger["seconds"].is_f64());
     }
@@ -247,7 +259,10 @@ fn a_fan_out_of_which_one_is_late_gets_each_message_once() {
     let expected = with_newline(text);
     same(&two.stdout, &expected);
     same(&one.end().expect(0).stdout, &expected);
-    sender.end().expect(0).saying("accepted 1000 = delivered 1000");
+    sender
+        .end()
+        .expect(0)
+        .saying("accepted 1000 = delivered 1000");
 }
 
 #[test]
@@ -294,7 +309,10 @@ fn what_is_called_wrongly_is_said_and_ends_with_2() {
     let relay = place.run(&["relay", "ticks"]).expect(2);
     relay.saying("not `relay`");
     let missing = ["send", "ticks", "--input", "missing"];
-    place.run(&missing).expect(2).saying("cannot read `missing`");
+    place
+        .run(&missing)
+        .expect(2)
+        .saying("cannot read `missing`");
     for wrong in ["soon", "5d", "-1s"] {
         let deadline = format!("--deadline={wrong}");
         place.run(&["send", "ticks", &deadline]).expect(2);
@@ -308,12 +326,11 @@ fn what_is_called_wrongly_is_said_and_ends_with_2() {
 #[test]
 fn two_listeners_of_a_direct_service_are_one_too_many() {
     let place = Place::unix("direct", "");
-    let first = place.start(&["-vv", "listen", "ticks"]);
+    let first = place.start(&["-v", "listen", "ticks"]);
     first.says("listening");
     place
         .run(&["listen", "ticks"])
         .expect(1)
         .saying("one process listens at a direct service");
     first.terminate().expect(0);
-    drop(Stdio::null());
 }

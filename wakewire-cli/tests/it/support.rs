@@ -81,12 +81,7 @@ impl Place {
         self.spawn(arguments, Stdio::null(), None, Some(temporary))
     }
 
-    pub fn start_with(
-        &self,
-        arguments: &[&str],
-        stdin: Stdio,
-        stdout: Option<Stdio>,
-    ) -> Running {
+    pub fn start_with(&self, arguments: &[&str], stdin: Stdio, stdout: Option<Stdio>) -> Running {
         self.spawn(arguments, stdin, stdout, None)
     }
 
