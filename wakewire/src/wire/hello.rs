@@ -3,14 +3,14 @@
 use bytes::BytesMut;
 use minicbor::{Decode, Encode};
 
-use super::frame::{self, Header, Kind};
+use super::frame::{self, Header, Kind, SEQUENCE_LIMIT};
 use super::{ProtocolError, SessionId};
 
 /// The versions of the protocol that this build speaks.
 pub(crate) const VERSION: u32 = 1;
 
 /// The first frame of whoever dials.
-#[derive(Clone, Debug, Decode, Encode)]
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
 #[cbor(map)]
 pub(crate) struct Hello {
     /// The oldest version it speaks.
@@ -33,13 +33,14 @@ pub(crate) struct Hello {
 }
 
 /// What a producer says of itself.
-#[derive(Clone, Debug, Decode, Encode)]
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
 #[cbor(map)]
 pub(crate) struct Producer {
     #[n(0)]
     pub(crate) session: SessionId,
     /// The number after the last one acknowledged (rule P2).
     #[n(1)]
+    #[cbor(decode_with = "real_sequence")]
     pub(crate) first_owed: u64,
     /// Whether frames leave its outbox when written.
     #[n(2)]
@@ -47,7 +48,7 @@ pub(crate) struct Producer {
 }
 
 /// What a consumer says of itself (rule C1). Its positions follow in as many `Positions` frames as they need.
-#[derive(Clone, Debug, Decode, Encode)]
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
 #[cbor(map)]
 pub(crate) struct Consumer {
     /// The name it is waited for by; none for an unnamed one.
@@ -99,7 +100,7 @@ pub(crate) struct Limits {
 }
 
 /// The answer to a `Hello` that is taken.
-#[derive(Clone, Debug, Decode, Encode)]
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
 #[cbor(map)]
 pub(crate) struct Welcome {
     /// The version that both speak.
@@ -109,9 +110,11 @@ pub(crate) struct Welcome {
     pub(crate) limits: Limits,
     /// To a producer: may be forgotten up to here.
     #[n(2)]
+    #[cbor(decode_with = "sequence")]
     pub(crate) acked: u64,
     /// To a producer: need not be sent again up to here, but must be kept.
     #[n(3)]
+    #[cbor(decode_with = "sequence")]
     pub(crate) have: u64,
     /// To a producer: how many consumers are attached; a listener counts itself.
     #[n(4)]
@@ -122,7 +125,7 @@ pub(crate) struct Welcome {
 }
 
 /// The answer to a `Hello` that is not taken, or the reason of a `Close`.
-#[derive(Clone, Debug, Decode, Encode)]
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
 #[cbor(map)]
 pub(crate) struct Reject {
     #[n(0)]
@@ -176,7 +179,7 @@ impl Code {
 }
 
 /// Part of what a consumer has and has processed.
-#[derive(Clone, Debug, Decode, Encode)]
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
 #[cbor(map)]
 pub(crate) struct PositionList {
     #[n(0)]
@@ -190,8 +193,10 @@ pub(crate) struct Position {
     #[n(0)]
     pub(crate) session: SessionId,
     #[n(1)]
+    #[cbor(decode_with = "sequence")]
     pub(crate) processed: u64,
     #[n(2)]
+    #[cbor(decode_with = "sequence")]
     pub(crate) have: u64,
 }
 
@@ -203,6 +208,7 @@ pub(crate) struct Gap {
     #[n(0)]
     pub(crate) session: SessionId,
     #[n(1)]
+    #[cbor(decode_with = "sequence")]
     pub(crate) after: u64,
     /// Left out by the consumer's own filter, so not missed.
     #[n(2)]
@@ -238,6 +244,28 @@ impl<'b, C> Decode<'b, C> for SessionId {
     }
 }
 
+/// Reads a sequence, or 0 for "none yet". One that is out of range is refused here, so that nobody who counts
+/// with it can overflow.
+fn sequence<C>(d: &mut minicbor::Decoder<'_>, _: &mut C) -> Result<u64, minicbor::decode::Error> {
+    let number = d.u64()?;
+    if number >= SEQUENCE_LIMIT {
+        let what = format!("sequence {number} is out of range");
+        return Err(minicbor::decode::Error::message(what));
+    }
+    Ok(number)
+}
+
+/// Reads the sequence of a message: they start at 1.
+fn real_sequence<C>(
+    d: &mut minicbor::Decoder<'_>,
+    context: &mut C,
+) -> Result<u64, minicbor::decode::Error> {
+    match sequence(d, context)? {
+        0 => Err(minicbor::decode::Error::message("there is no message 0")),
+        number => Ok(number),
+    }
+}
+
 /// Appends a control frame with a CBOR body.
 pub(crate) fn encode(kind: Kind, body: &impl Encode<()>, checksummed: bool, out: &mut BytesMut) {
     encode_with(Header::control(kind), body, checksummed, out);
@@ -262,8 +290,13 @@ pub(crate) fn decode<'b, T: Decode<'b, ()>>(
     kind: Kind,
     body: &'b [u8],
 ) -> Result<T, ProtocolError> {
-    minicbor::decode(body).map_err(|error| ProtocolError::Malformed {
-        kind,
-        what: error.to_string(),
-    })
+    let malformed = |what: String| ProtocolError::Malformed { kind, what };
+    let mut decoder = minicbor::Decoder::new(body);
+    let value = decoder
+        .decode()
+        .map_err(|error| malformed(error.to_string()))?;
+    if decoder.position() < body.len() {
+        return Err(malformed("something follows the map".to_owned()));
+    }
+    Ok(value)
 }
