@@ -326,7 +326,10 @@ fn compare(outbox: &Outbox, model: &Model) {
     let unsent = model.waiting().any(|s| s >= model.cursor)
         || (!model.forgets() && model.cursor <= outbox.last());
     assert_eq!(outbox.has_unsent(), unsent);
-    assert_eq!(outbox.has_some_room(), model.has_room(1, kept(outbox, model)));
+    assert_eq!(
+        outbox.has_some_room(),
+        model.has_room(1, kept(outbox, model))
+    );
     // A peer that knows nothing of the session takes it to have everything before this.
     assert!(outbox.first_owed() <= model.passed + 1);
     assert!(model.waiting().all(|s| s >= outbox.first_owed()));
@@ -494,7 +497,11 @@ fn a_peer_that_never_confirms_costs_no_memory() {
     assert!(outbox.doubt.writes() <= 1024);
     assert_eq!(outbox.ledger().in_doubt, 50_000);
     outbox.acknowledged(10).unwrap();
-    assert_eq!(outbox.ledger().delivered, 10, "the old ones are still told apart");
+    assert_eq!(
+        outbox.ledger().delivered,
+        10,
+        "the old ones are still told apart"
+    );
     outbox.acknowledged(50_000).unwrap();
     assert_eq!(outbox.ledger().delivered, 50_000);
 }

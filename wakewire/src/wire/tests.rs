@@ -483,7 +483,10 @@ fn malformed_extensions_are_refused_before_the_application_meets_them() {
         ("longer than the frame", &[1, 0]),
         ("half a head", &[2, 0, 1, 0]),
         ("a value cut off", &[4, 0, 1, 2, 0, b'x']),
-        ("a value that reaches into the payload", &[3, 0, 1, 1, 0, b'x']),
+        (
+            "a value that reaches into the payload",
+            &[3, 0, 1, 1, 0, b'x'],
+        ),
         ("a target that is not UTF-8", &[4, 0, 1, 1, 0, 0xff]),
         ("an id that is not UTF-8", &[4, 0, 2, 1, 0, 0xff]),
         ("a target of 256 bytes", &long),

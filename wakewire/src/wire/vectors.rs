@@ -160,8 +160,14 @@ fn written() -> Vec<(&'static str, Bytes)> {
         ("data-forwarded", forwarded.freeze()),
         ("data-extensions", data(&order(), 2, false)),
         ("data-extensions-checksummed", data(&order(), 2, true)),
-        ("hello-producer", map(of(Kind::Hello), &producer_hello(), true)),
-        ("hello-consumer", map(of(Kind::Hello), &consumer_hello(), false)),
+        (
+            "hello-producer",
+            map(of(Kind::Hello), &producer_hello(), true),
+        ),
+        (
+            "hello-consumer",
+            map(of(Kind::Hello), &consumer_hello(), false),
+        ),
         ("positions", map(of(Kind::Positions), &positions(), false)),
         ("welcome", map(of(Kind::Welcome), &welcome(), false)),
         ("reject", map(of(Kind::Reject), &rejected(), false)),
@@ -281,6 +287,10 @@ fn reads<T: for<'b> Decode<'b, ()> + PartialEq + Debug>(
         panic!("{name}");
     };
     assert_eq!(header.kind, kind, "{name}");
-    assert_eq!(&hello::decode::<T>(kind, &body).unwrap(), expected, "{name}");
+    assert_eq!(
+        &hello::decode::<T>(kind, &body).unwrap(),
+        expected,
+        "{name}"
+    );
     header
 }

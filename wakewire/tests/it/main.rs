@@ -7,6 +7,7 @@
 
 mod composite;
 mod direct;
+mod foreign;
 mod lazy;
 mod registry;
 mod support;
