@@ -46,7 +46,6 @@ pub enum Address {
 impl Address {
     /// Returns the address with a port in it that was free a moment ago, for a contestant that must name
     /// its port beforehand.
-    #[allow(dead_code, reason = "for contestants that cannot bind port 0")]
     pub fn with_port(&self) -> Result<Self> {
         match self {
             Self::Tcp(address) if address.port() == 0 => {

@@ -15,7 +15,10 @@ use crate::endpoint::Endpoint;
 use crate::error::{Failure, Phase, SinkError};
 use crate::link::{Link, LinkConfig};
 use crate::outbox::Limits;
-use crate::registry::{CompositePattern, Registry, ServiceConfig, ServiceRegistry, SinkType};
+use crate::registry::{
+    CompositePattern, Registry, ServiceConfig, ServiceRegistry, SinkType, WithoutConsumers,
+};
+use crate::relay::{Relay, RelayConfig};
 use crate::sink::composite::CompositeSink;
 use crate::sink::direct::DirectSink;
 use crate::sink::relay::RelaySink;
@@ -151,6 +154,38 @@ impl SinkFactory {
         made.sources.retain(Closer::is_needed);
         made.sources.push(source.closer());
         Ok(source)
+    }
+
+    /// Makes the relay of this service; it listens when it is [run](Relay::run).
+    ///
+    /// # Errors
+    ///
+    /// As [`create_sink`](Self::create_sink); only a service of type `relay` has one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, nothing was made.
+    pub async fn create_relay(&self, service_name: &str) -> Result<Relay, SinkError> {
+        let config = self.registry.lookup(service_name).await?;
+        if config.kind != SinkType::Relay {
+            let cause = format!("it is of type `{}`, not `relay`", config.kind.name());
+            return Err(SinkError::InvalidConfig(
+                Failure::new(service_name)
+                    .phase(Phase::Resolve)
+                    .because(cause),
+            ));
+        }
+        Ok(Relay::new(RelayConfig {
+            service: service_name.into(),
+            endpoint: reachable(service_name, &config)?,
+            max_message_bytes: config.max_message_bytes,
+            hold: config.without_consumers == WithoutConsumers::Hold,
+            at_least_once: config.delivery == Delivery::AtLeastOnce,
+            log_bytes: config.log_bytes,
+            unnamed_deadline: config.unnamed_deadline(),
+            named_deadline: config.named_deadline(),
+            named: config.consumers,
+        }))
     }
 
     /// Waits until everything accepted before the call is delivered, at most this long, and reports over all

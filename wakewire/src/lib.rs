@@ -37,6 +37,7 @@ pub use registry::{
     CompositePattern, LazySettings, Registry, ServiceConfig, ServiceRegistry, ServicesConfig,
     SinkType, WithoutConsumers,
 };
+pub use relay::{Relay, RelayConsumer, RelayStatus};
 pub use sink::composite::CompositeSink;
 pub use sink::direct::DirectSink;
 pub use sink::lazy::{LazyMessageSink, LazyMetrics};

@@ -1,9 +1,121 @@
-//! `wakewire`: sink to source, acknowledged. Nothing here yet.
-//!
-//! The receiver [announces](crate::child::Stage::announce) `course.address.with_port()?`, since an endpoint
-//! has no port 0, and goes on asking for messages until its dismissal, since asking acknowledges. The
-//! sender's confirmation is the report of `flush`. [`Flavor::run`](crate::runtime::Flavor::run) is the runtime.
+//! `wakewire`: a sink by name to a source by name, acknowledged after processing, kept until then.
 
-use super::Contestant;
+use anyhow::{Context, Result, bail};
+use std::time::Duration;
+use wakewire::{Message, MessageSink, SinkFactory};
 
-pub const ENTRIES: &[&dyn Contestant] = &[];
+use super::{Contestant, Course};
+use crate::address::Address;
+use crate::child::Stage;
+use crate::measure::{Sent, Stopwatch};
+use crate::payload::{Checker, Payloads};
+use crate::runtime::Flavor;
+
+pub const ENTRIES: &[&dyn Contestant] = &[
+    &Wakewire {
+        name: "wakewire-views-current",
+        about: "borrowed views (recv_batch), acknowledged, everything on one thread",
+        flavor: Flavor::CurrentThread,
+        views: true,
+    },
+    &Wakewire {
+        name: "wakewire-views-multi",
+        about: "the same on two workers",
+        flavor: Flavor::MultiThread,
+        views: true,
+    },
+    &Wakewire {
+        name: "wakewire-owned-current",
+        about: "owned messages (recv), acknowledged, everything on one thread",
+        flavor: Flavor::CurrentThread,
+        views: false,
+    },
+    &Wakewire {
+        name: "wakewire-owned-multi",
+        about: "the same on two workers",
+        flavor: Flavor::MultiThread,
+        views: false,
+    },
+];
+
+struct Wakewire {
+    name: &'static str,
+    about: &'static str,
+    flavor: Flavor,
+    views: bool,
+}
+
+impl Contestant for Wakewire {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn receive(&self, course: &Course, stage: &mut Stage) -> Result<u64> {
+        let address = course.address.with_port()?;
+        let services = services(&address);
+        stage.announce(&address)?;
+        let mut dismissal = stage.dismissal();
+        let mut checker = Checker::new(course);
+        let views = self.views;
+        self.flavor.run(async move {
+            let factory = SinkFactory::from_config_str(&services)?;
+            let mut source = factory.create_source(SERVICE).await?;
+            // Asking for more says that the last ones were processed, so it asks until it is dismissed.
+            loop {
+                if views {
+                    tokio::select! {
+                        biased;
+                        batch = source.recv_batch() => {
+                            for message in &batch?.context("closed")? {
+                                checker.check(message.payload())?;
+                            }
+                        }
+                        _ = &mut dismissal => break,
+                    }
+                } else {
+                    tokio::select! {
+                        biased;
+                        message = source.recv() => {
+                            checker.check(&message?.context("closed")?.payload)?;
+                        }
+                        _ = &mut dismissal => break,
+                    }
+                }
+            }
+            Ok(checker.seen())
+        })
+    }
+
+    fn send(&self, course: &Course) -> Result<Sent> {
+        let services = services(&course.address);
+        let mut payloads = Payloads::new(course);
+        let count = course.count;
+        self.flavor.run(async move {
+            let factory = SinkFactory::from_config_str(&services)?;
+            let sink = factory.create_sink(SERVICE).await?;
+            sink.connect().await?;
+
+            let stopwatch = Stopwatch::start();
+            for sequence in 0..count {
+                sink.send(Message::new(payloads.make(sequence))).await?;
+            }
+            let report = sink.flush(PATIENCE).await?;
+            let sent = stopwatch.stop(report.delivered);
+            if !report.is_complete() {
+                bail!("not all was delivered: {report:?}");
+            }
+            Ok(sent)
+        })
+    }
+}
+
+fn services(address: &Address) -> String {
+    format!("[services.{SERVICE}]\ntype = 'direct'\nendpoint = '{address}'\nlazy.max_retries = 20")
+}
+
+const SERVICE: &str = "bench";
+const PATIENCE: Duration = Duration::from_secs(60);

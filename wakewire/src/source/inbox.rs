@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 
 use super::progress::{Acker, Progress};
 use crate::error::SinkError;
-use crate::wire::hello::Position;
 use crate::wire::run::Run;
-use crate::wire::session::Positions;
+use crate::wire::session::Position;
+use crate::wire::session::{self, MOST_SESSIONS, Positions, Side};
 use crate::wire::{ProtocolError, SessionId};
 
 /// The bounded queue between connections and the application.
@@ -58,13 +58,12 @@ pub(super) enum Item {
 }
 
 impl Inbox {
-    pub(super) fn new(at_most_once: bool) -> Self {
-        let _ = at_most_once;
+    pub(super) fn new(side: Side) -> Self {
         Self {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 bytes: 0,
-                positions: Positions::default(),
+                positions: Positions::new(side),
                 progress: HashMap::new(),
                 error: None,
                 closing: false,
@@ -126,13 +125,15 @@ impl Inbox {
             let processed = progress.processed();
             state.positions.processed(session, processed);
         }
-        let (acked, have) = state.positions.hello(session, first_owed);
-        let progress = Arc::clone(
-            state
-                .progress
-                .entry(session)
-                .or_insert_with(|| Arc::new(Progress::new(Arc::default()))),
-        );
+        let session::Greeting {
+            acked,
+            have,
+            missed,
+        } = state.positions.hello(session, first_owed);
+        if let Some(range) = missed {
+            state.queue.push_back(Item::Missed { session, range });
+        }
+        let progress = state.progress_of(session, Arc::default);
         progress.advance(acked);
         state.connects += 1;
         (acked, have, progress)
@@ -173,21 +174,18 @@ impl Inbox {
         acker: &Arc<Acker>,
     ) -> Arc<Progress> {
         let mut state = self.state.lock();
-        let (missed, past) = state.positions.gap(session, after, filtered);
-        let progress = Arc::clone(
-            state
-                .progress
-                .entry(session)
-                .or_insert_with(|| Arc::new(Progress::new(Arc::clone(acker)))),
-        );
-        if let Some(range) = missed {
+        let passed = state.positions.gap(session, after, filtered);
+        let progress = state.progress_of(session, || Arc::clone(acker));
+        if let Some(range) = passed.missed {
             state.queue.push_back(Item::Missed { session, range });
         }
-        if past {
+        if passed.mark {
             state.queue.push_back(Item::Past {
                 progress: Arc::clone(&progress),
                 sequence: after,
             });
+        } else if let Some(position) = state.positions.get(session) {
+            progress.advance(position.processed);
         }
         drop(state);
         self.arrived.notify_one();
@@ -205,14 +203,7 @@ impl Inbox {
         for (&session, progress) in progress.iter() {
             positions.processed(session, progress.processed());
         }
-        positions
-            .iter()
-            .map(|(session, processed, have)| Position {
-                session,
-                processed,
-                have,
-            })
-            .collect()
+        positions.iter().collect()
     }
 
     /// The peer refuses us, which the application should know.
@@ -243,6 +234,26 @@ impl Inbox {
 
     pub(super) fn is_closing(&self) -> bool {
         self.state.lock().closing
+    }
+}
+
+impl State {
+    /// Returns the progress of a session; forgets those of sessions that the positions have forgotten.
+    fn progress_of(
+        &mut self,
+        session: SessionId,
+        acker: impl FnOnce() -> Arc<Acker>,
+    ) -> Arc<Progress> {
+        if self.progress.len() > MOST_SESSIONS {
+            let positions = &self.positions;
+            self.progress
+                .retain(|&known, _| positions.get(known).is_some());
+        }
+        Arc::clone(
+            self.progress
+                .entry(session)
+                .or_insert_with(|| Arc::new(Progress::new(acker()))),
+        )
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 pub use self::delivery::{Delivered, Deliveries};
 use self::inbox::{Inbox, Item};
@@ -34,6 +34,7 @@ use crate::wire::hello::Limits;
 pub use crate::wire::hello::Start;
 use crate::wire::liveness::ASK_AFTER;
 use crate::wire::run::Run;
+use crate::wire::session::Side;
 
 /// What a source needs to know of its service.
 #[derive(Clone, Debug)]
@@ -152,8 +153,13 @@ pub struct Missed {
 impl MessageSource {
     /// Makes one that has opened nothing yet.
     pub(crate) fn new(config: SourceConfig) -> Self {
+        let side = match (config.subscribes, config.at_most_once) {
+            (true, _) => Side::Consumer,
+            (false, false) => Side::Listener,
+            (false, true) => Side::LossyListener,
+        };
         Self {
-            inbox: Arc::new(Inbox::new(config.at_most_once)),
+            inbox: Arc::new(Inbox::new(side)),
             acker: Arc::new(Acker::default()),
             config,
             task: None,
@@ -406,7 +412,9 @@ impl MessageSource {
         self.task = Some(if config.subscribes {
             runtime.spawn(subscriber::run(config, inbox, acker))
         } else {
-            let door = open_door(&config).await?;
+            let door = Door::open(&config.endpoint, &config.service)
+                .await
+                .map_err(|error| listen_error(config.failure(), error))?;
             runtime.spawn(listener::run(config, inbox, acker, door))
         });
         Ok(())
@@ -469,36 +477,15 @@ impl SourceConfig {
     }
 }
 
-/// Binds the endpoint. One that is in use may be that of a source of ours that was just dropped, whose task
-/// ends a moment later: it is tried again for a short while.
-async fn open_door(config: &SourceConfig) -> Result<Door, SinkError> {
-    let give_up = Instant::now() + BIND_WITHIN;
-    loop {
-        let error = match Door::open(&config.endpoint, &config.service).await {
-            Ok(door) => return Ok(door),
-            Err(error) => error,
-        };
-        if error.kind() == ErrorKind::AddrInUse && Instant::now() < give_up {
-            sleep(BIND_WITHIN / 25).await;
-            continue;
-        }
-        let hint = match error.kind() {
-            ErrorKind::AddrInUse => "one process listens at a direct service; a relay serves many",
-            ErrorKind::NotFound => "create the directory of the socket",
-            _ => "may this process bind that endpoint?",
-        };
-        return Err(SinkError::Io(
-            config
-                .failure()
-                .phase(Phase::Listen)
-                .because(error)
-                .hint(hint),
-        ));
-    }
+/// Says why an endpoint cannot be listened at.
+pub(crate) fn listen_error(failure: Failure, error: std::io::Error) -> SinkError {
+    let hint = match error.kind() {
+        ErrorKind::AddrInUse => "one process at a time listens at an endpoint",
+        ErrorKind::NotFound => "create the directory of the socket",
+        _ => "may this process bind that endpoint?",
+    };
+    SinkError::Io(failure.phase(Phase::Listen).because(error).hint(hint))
 }
-
-/// Longer than a dropped task needs to end, shorter than anybody notices.
-const BIND_WITHIN: Duration = Duration::from_millis(250);
 
 /// The largest frame body of a service: the payload, and the extensions beside it.
 pub(crate) fn frame_limit(max_message_bytes: usize) -> u32 {

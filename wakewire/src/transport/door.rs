@@ -7,17 +7,16 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::reader::FrameReader;
 use super::{Acceptor, Duplex};
 use crate::endpoint::Endpoint;
 use crate::wire::ProtocolError;
 use crate::wire::frame::Kind;
-use crate::wire::hello::{
-    self, Code, Hello, POSITIONS_LIMIT, Position, PositionList, Reject, SESSIONS_LIMIT, VERSION,
-};
+use crate::wire::hello::{self, Code, Hello, POSITIONS_LIMIT, PositionList, Reject, VERSION};
 use crate::wire::scan::{Piece, Scanner};
+use crate::wire::session::{MOST_SESSIONS, Position};
 
 /// The reading half of an accepted connection.
 pub(crate) type Reader = FrameReader<ReadHalf<Box<dyn Duplex>>>;
@@ -45,14 +44,26 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Binds the endpoint of a service.
+    /// Binds the endpoint of a service. One that is in use may be that of somebody in this process who was just
+    /// dropped and whose task ends a moment later: it is tried again for a short while.
     ///
     /// # Cancel safety
     ///
     /// Dropped early, nothing stays bound.
     pub(crate) async fn open(endpoint: &Endpoint, service: &str) -> io::Result<Self> {
+        let give_up = Instant::now() + BIND_WITHIN;
+        let acceptor = loop {
+            match Acceptor::bind(endpoint).await {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up =>
+                {
+                    sleep(BIND_WITHIN / 25).await;
+                }
+                bound => break bound?,
+            }
+        };
         Ok(Self {
-            acceptor: Acceptor::bind(endpoint).await?,
+            acceptor,
             service: service.to_owned(),
             checksummed: endpoint.is_checksummed(),
             greeting: JoinSet::new(),
@@ -165,10 +176,10 @@ async fn read_hello(
         .consumer
         .as_ref()
         .map_or(0, |consumer| consumer.positions) as usize;
-    if announced > SESSIONS_LIMIT {
+    if announced > MOST_SESSIONS {
         return Err((
             Code::Protocol,
-            format!("{announced} positions, at most {SESSIONS_LIMIT} are taken"),
+            format!("{announced} positions, at most {MOST_SESSIONS} are taken"),
         ));
     }
     // The hello was taken, so that more than its 4 KiB may be read now.
@@ -216,6 +227,9 @@ pub(crate) async fn reject(
     writer.write_all(&bytes).await?;
     writer.shutdown().await
 }
+
+/// Longer than a dropped task needs to end, shorter than anybody notices.
+const BIND_WITHIN: Duration = Duration::from_millis(250);
 
 /// From being accepted to having greeted, however slowly the bytes drip.
 const GREETING_WITHIN: Duration = Duration::from_secs(5);

@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use minicbor::{Decode, Encode};
 
 use super::frame::{self, Header, Kind, SEQUENCE_LIMIT};
+use super::session::Position;
 use super::{ProtocolError, SessionId};
 
 /// The versions of the protocol that this build speaks.
@@ -116,7 +117,7 @@ pub(crate) struct Welcome {
     #[n(3)]
     #[cbor(decode_with = "sequence")]
     pub(crate) have: u64,
-    /// To a producer: how many consumers are attached; a listener counts itself.
+    /// To a producer: 0 when nobody takes messages at present. A listener counts itself.
     #[n(4)]
     pub(crate) consumers: u32,
     /// Which process answers: a random number, new with each life.
@@ -169,12 +170,18 @@ pub(crate) enum Code {
     /// This endpoint has no such role: a listener has no consumers.
     #[n(19)]
     Role,
+    /// What the peer asks for contradicts the service's configuration.
+    #[n(20)]
+    Refused,
 }
 
 impl Code {
     /// Returns whether the same attempt would fail again.
     pub(crate) const fn is_permanent(self) -> bool {
-        matches!(self, Self::Version | Self::Service | Self::Role)
+        matches!(
+            self,
+            Self::Version | Self::Service | Self::Role | Self::Refused
+        )
     }
 }
 
@@ -183,21 +190,8 @@ impl Code {
 #[cbor(map)]
 pub(crate) struct PositionList {
     #[n(0)]
+    #[cbor(decode_with = "position_list")]
     pub(crate) positions: Vec<Position>,
-}
-
-/// What a consumer has and has processed of one session (rule K1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Decode, Encode)]
-#[cbor(array)]
-pub(crate) struct Position {
-    #[n(0)]
-    pub(crate) session: SessionId,
-    #[n(1)]
-    #[cbor(decode_with = "sequence")]
-    pub(crate) processed: u64,
-    #[n(2)]
-    #[cbor(decode_with = "sequence")]
-    pub(crate) have: u64,
 }
 
 /// Rule C2: of this session nothing up to `after` comes on this connection. The header's origin says by which
@@ -220,9 +214,6 @@ pub(crate) const POSITIONS_PER_FRAME: usize = 1000;
 
 /// The most bytes of a `Positions` frame; read only from a peer whose `Hello` was taken.
 pub(crate) const POSITIONS_LIMIT: u32 = 64 * 1024;
-
-/// The most sessions that one peer keeps positions of.
-pub(crate) const SESSIONS_LIMIT: usize = 65_536;
 
 impl<C> Encode<C> for SessionId {
     fn encode<W: minicbor::encode::Write>(
@@ -247,7 +238,10 @@ impl<'b, C> Decode<'b, C> for SessionId {
 /// Reads a sequence, or 0 for "none yet". One that is out of range is refused here, so that nobody who counts
 /// with it can overflow.
 fn sequence<C>(d: &mut minicbor::Decoder<'_>, _: &mut C) -> Result<u64, minicbor::decode::Error> {
-    let number = d.u64()?;
+    in_range(d.u64()?)
+}
+
+fn in_range(number: u64) -> Result<u64, minicbor::decode::Error> {
     if number >= SEQUENCE_LIMIT {
         let what = format!("sequence {number} is out of range");
         return Err(minicbor::decode::Error::message(what));
@@ -264,6 +258,17 @@ fn real_sequence<C>(
         0 => Err(minicbor::decode::Error::message("there is no message 0")),
         number => Ok(number),
     }
+}
+
+fn position_list<C>(
+    d: &mut minicbor::Decoder<'_>,
+    context: &mut C,
+) -> Result<Vec<Position>, minicbor::decode::Error> {
+    let positions: Vec<Position> = d.decode_with(context)?;
+    for position in &positions {
+        in_range(position.processed.max(position.have))?;
+    }
+    Ok(positions)
 }
 
 /// Appends a control frame with a CBOR body.

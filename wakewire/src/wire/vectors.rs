@@ -9,10 +9,10 @@ use minicbor::{Decode, Encode};
 use super::SessionId;
 use super::frame::{self, DataView, Header, Kind};
 use super::hello::{
-    self, Code, Consumer, Gap, Hello, Limits, Position, PositionList, Producer, Reject, Start,
-    Welcome,
+    self, Code, Consumer, Gap, Hello, Limits, PositionList, Producer, Reject, Start, Welcome,
 };
 use super::scan::{Piece, Scanner};
+use super::session::Position;
 use crate::message::{Message, MessagePriority, Precision};
 
 const SESSION: SessionId = SessionId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);

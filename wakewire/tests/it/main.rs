@@ -10,4 +10,5 @@ mod direct;
 mod foreign;
 mod lazy;
 mod registry;
+mod relay;
 mod support;

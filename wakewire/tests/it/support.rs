@@ -7,15 +7,15 @@ use tempfile::TempDir;
 use wakewire::{Message, MessageSource, SinkFactory};
 
 /// Sockets in a directory of their own.
-pub struct Place(TempDir);
+pub(crate) struct Place(TempDir);
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
     /// A service of this kind at a Unix socket in the directory.
-    pub fn unix(&self, name: &str, kind: &str, further: &str) -> String {
+    pub(crate) fn unix(&self, name: &str, kind: &str, further: &str) -> String {
         let path = self.0.path().join(format!("{name}.sock"));
         format!(
             "[services.{name}]\ntype = '{kind}'\nendpoint = 'unix://{}'\n{further}\n",
@@ -23,13 +23,13 @@ impl Place {
         )
     }
 
-    pub fn path(&self) -> &std::path::Path {
+    pub(crate) fn path(&self) -> &std::path::Path {
         self.0.path()
     }
 }
 
 /// A free loopback port: bound and let go, so a test may still lose it, and then fails to bind.
-pub fn tcp(name: &str, kind: &str, further: &str) -> String {
+pub(crate) fn tcp(name: &str, kind: &str, further: &str) -> String {
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -38,31 +38,31 @@ pub fn tcp(name: &str, kind: &str, further: &str) -> String {
     format!("[services.{name}]\ntype = '{kind}'\nendpoint = 'tcp://127.0.0.1:{port}'\n{further}\n")
 }
 
-pub fn factory(text: &str) -> SinkFactory {
+pub(crate) fn factory(text: &str) -> SinkFactory {
     SinkFactory::from_config_str(text).unwrap()
 }
 
 /// A message that says its number.
-pub fn numbered(number: u64) -> Message {
+pub(crate) fn numbered(number: u64) -> Message {
     Message::new(number.to_le_bytes().to_vec())
 }
 
-pub fn number(message: &Message) -> u64 {
+pub(crate) fn number(message: &Message) -> u64 {
     u64::from_le_bytes(message.payload[..8].try_into().unwrap())
 }
 
 /// Longer than anything here takes on a loaded machine; a test that reaches it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Fails rather than hangs.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("not within 30 s")
 }
 
 /// Waits for a condition that no event tells of.
-pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "not within 30 s: {what}");
@@ -72,7 +72,7 @@ pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Receives exactly these numbers, in order.
-pub async fn expect(source: &mut MessageSource, numbers: std::ops::Range<u64>) {
+pub(crate) async fn expect(source: &mut MessageSource, numbers: std::ops::Range<u64>) {
     for expected in numbers {
         let message = soon(source.recv()).await.unwrap().expect("not closed");
         assert_eq!(number(&message), expected);

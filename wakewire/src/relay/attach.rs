@@ -1,0 +1,387 @@
+//! The relay's rules towards consumers: attaching, what they are sent, what they acknowledge (C1–C5). No I/O, no clock.
+
+use std::time::{Duration, Instant};
+
+use super::effects::{ConnectionId, ConsumerHello, ConsumerKey, Outgoing, Refused, Wake};
+use super::hub::{Hub, Role, note_producer};
+use super::sessions::Place;
+use crate::wire::ProtocolError;
+use crate::wire::hello::Start;
+use crate::wire::session::{MOST_SESSIONS, check_sequence};
+
+/// What a `Gap` counts for towards what fits into one poll.
+const GAP_BYTES: usize = 64;
+
+/// How many runs that the consumer has already are passed over in one poll, so that one consumer that attaches
+/// to a large log does not keep the others waiting.
+const MOST_PASSED: usize = 8192;
+
+impl Hub {
+    /// Attaches a consumer (C1, C2). A new connection of the same consumer ends its old one. It is to be polled at
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// `Refused`, and nothing has changed.
+    pub(crate) fn consumer_hello(
+        &mut self,
+        hello: ConsumerHello,
+        connection: ConnectionId,
+        now: Instant,
+        wake: &mut Wake,
+    ) -> Result<(), Refused> {
+        self.check(&hello)?;
+        let slot = match self.roster.find(&hello.key) {
+            Some(slot) => slot,
+            None => {
+                let most = super::consumer::MOST_CONSUMERS;
+                let entered = self.roster.enter(hello.key.clone());
+                entered.ok_or(Refused::TooManyConsumers { most })?
+            }
+        };
+        let had_takers = self.roster.takers();
+        let lossy = hello.at_most_once;
+        let latest = hello.start == Start::Latest;
+        let cursor = if latest {
+            self.log.end()
+        } else {
+            self.log.base()
+        };
+        if let Some(consumer) = self.roster.get_mut(slot) {
+            consumer.gaps.clear();
+            consumer.at_most_once = lossy;
+            consumer.cursor = cursor;
+            consumer.dry = false;
+            consumer.progress = Some(now);
+            if let Some(old) = consumer.connection.replace(connection)
+                && old != connection
+            {
+                self.connections.remove(&old);
+                wake.close.push(old);
+            }
+        }
+        self.connections.insert(connection, Role::Consumer(slot));
+        let stated = self.place(slot, &hello);
+        self.roster.attach(slot);
+        wake.poll.push(connection);
+        if had_takers != self.roster.takers() {
+            self.note_producers(wake);
+        }
+        for origin in stated {
+            self.settle(origin, wake);
+        }
+        self.make_room_for_blocked(wake);
+        Ok(())
+    }
+
+    fn check(&self, hello: &ConsumerHello) -> Result<(), Refused> {
+        let count = hello.positions.len();
+        if count > MOST_SESSIONS {
+            let most = MOST_SESSIONS;
+            return Err(Refused::TooManyPositions { count, most });
+        }
+        for position in &hello.positions {
+            check_sequence(position.processed)?;
+            check_sequence(position.have)?;
+        }
+        if hello.start == Start::Latest && !hello.at_most_once {
+            return Err(Refused::LatestIsLossy);
+        }
+        if let ConsumerKey::Name(name) = &hello.key
+            && hello.at_most_once
+            && self.config.at_least_once
+            && self
+                .roster
+                .find(&hello.key)
+                .is_some_and(|slot| self.roster.is_named(slot))
+        {
+            return Err(Refused::NamedIsWaitedFor { name: name.clone() });
+        }
+        Ok(())
+    }
+
+    /// Works out a consumer's level and what it has, in every session (C1, C2); returns the sessions that it spoke
+    /// of.
+    fn place(&mut self, slot: usize, hello: &ConsumerHello) -> Vec<u32> {
+        for (_, session) in self.sessions.iter_mut() {
+            session.clear_place(slot);
+        }
+        let mut stated = Vec::with_capacity(hello.positions.len());
+        for position in &hello.positions {
+            // No room for one more session: the consumer drops what it has, and says again where it is (K2, K4).
+            let Some(origin) = self.enter(position.session) else {
+                continue;
+            };
+            let Some(session) = self.sessions.get_mut(origin) else {
+                continue;
+            };
+            *session.place_mut(slot) = Place {
+                level: position.processed,
+                sent: position.have.max(position.processed),
+                stated: true,
+                ..Place::default()
+            };
+            if !hello.at_most_once {
+                session.vouched = session.vouched.max(position.processed);
+            }
+            stated.push(origin);
+        }
+        let Some(consumer) = self.roster.get_mut(slot) else {
+            return stated;
+        };
+        for (origin, session) in self.sessions.iter_mut().filter(|(_, s)| s.known) {
+            let (kept, acked, have) = (session.kept(), session.acked, session.have);
+            let place = session.place_mut(slot);
+            if !place.stated {
+                // ✱ What nobody has acknowledged yet is the concern of whoever comes.
+                place.level = acked;
+                if hello.start != Start::Earliest {
+                    place.sent = acked;
+                }
+            }
+            if hello.start == Start::Latest {
+                place.sent = place.sent.max(have);
+            }
+            // What has left the log will never come, and everybody who is waited for has had it.
+            place.level = place.level.max(kept.min(acked));
+            place.gap_due = true;
+            consumer.gaps.push_back(origin);
+        }
+        stated
+    }
+
+    /// A session has become known, or has jumped: the attached consumers are to be told (C2).
+    pub(super) fn announce(&mut self, origin: u32, wake: &mut Wake) {
+        let Some(session) = self.sessions.get_mut(origin) else {
+            return;
+        };
+        let (kept, acked) = (session.kept(), session.acked);
+        for index in 0..self.roster.attached().len() {
+            let slot = self.roster.attached()[index];
+            let Some(consumer) = self.roster.get_mut(slot) else {
+                continue;
+            };
+            let place = session.place_mut(slot);
+            place.level = place.level.max(kept.min(acked));
+            if !place.gap_due {
+                place.gap_due = true;
+                consumer.gaps.push_back(origin);
+            }
+            wake.poll.extend(consumer.stir());
+        }
+    }
+
+    /// Gives a consumer's connection what comes next (C2, C3): up to `max_bytes`, but at least one run. Says whether
+    /// there is more; otherwise a [`Wake`] names it when there is.
+    pub(crate) fn poll_consumer(
+        &mut self,
+        connection: ConnectionId,
+        max_bytes: usize,
+        out: &mut Vec<Outgoing>,
+        wake: &mut Wake,
+    ) -> bool {
+        let Some(&Role::Consumer(slot)) = self.connections.get(&connection) else {
+            return false;
+        };
+        let mut spent = 0;
+        let more = self.poll_gaps(slot, max_bytes, out, &mut spent)
+            || self.poll_runs(slot, max_bytes, out, &mut spent);
+        if let Some(consumer) = self.roster.get_mut(slot) {
+            consumer.dry = !more;
+        }
+        // The slowest cursor may have passed the front.
+        self.make_room_for_blocked(wake);
+        more
+    }
+
+    fn poll_gaps(
+        &mut self,
+        slot: usize,
+        max_bytes: usize,
+        out: &mut Vec<Outgoing>,
+        spent: &mut usize,
+    ) -> bool {
+        let Some(consumer) = self.roster.get_mut(slot) else {
+            return false;
+        };
+        while let Some(&origin) = consumer.gaps.front() {
+            if *spent >= max_bytes && *spent > 0 {
+                return true;
+            }
+            consumer.gaps.pop_front();
+            // It may have been forgotten meanwhile.
+            let Some(session) = self.sessions.get_mut(origin) else {
+                continue;
+            };
+            let (kept, id) = (session.kept(), session.id);
+            let place = session.place_mut(slot);
+            place.gap_due = false;
+            let after = kept.max(place.sent);
+            if place.announced && after == place.sent {
+                continue;
+            }
+            place.announced = true;
+            place.sent = after;
+            *spent += GAP_BYTES;
+            out.push(Outgoing::Gap {
+                session: id,
+                origin,
+                after,
+            });
+        }
+        false
+    }
+
+    fn poll_runs(
+        &mut self,
+        slot: usize,
+        max_bytes: usize,
+        out: &mut Vec<Outgoing>,
+        spent: &mut usize,
+    ) -> bool {
+        let Some(consumer) = self.roster.get_mut(slot) else {
+            return false;
+        };
+        // Who may be skipped ahead may find that its place has left the log (C6).
+        consumer.cursor = consumer.cursor.max(self.log.base());
+        let mut passed = 0;
+        while let Some(entry) = self.log.get(consumer.cursor) {
+            let Some(session) = self.sessions.get_mut(entry.origin) else {
+                consumer.cursor += 1;
+                continue;
+            };
+            let place = session.place_mut(slot);
+            if entry.run.last <= place.sent {
+                consumer.cursor += 1;
+                passed += 1;
+                if passed >= MOST_PASSED {
+                    return true;
+                }
+                continue;
+            }
+            let mut run = entry.run.clone();
+            run.skip_to(place.sent + 1);
+            if *spent > 0 && *spent + run.bytes.len() > max_bytes {
+                return true;
+            }
+            *spent += run.bytes.len();
+            place.sent = run.last;
+            consumer.cursor += 1;
+            out.push(Outgoing::Data {
+                origin: entry.origin,
+                run,
+            });
+        }
+        false
+    }
+
+    /// Takes a consumer's acknowledgement (C4, R5).
+    ///
+    /// # Errors
+    ///
+    /// `UnknownOrigin` when this connection was never told of it; `AckBeyondSent` when it was not sent so much and
+    /// did not have it before.
+    pub(crate) fn acknowledge(
+        &mut self,
+        connection: ConnectionId,
+        origin: u32,
+        sequence: u64,
+        now: Instant,
+        wake: &mut Wake,
+    ) -> Result<(), ProtocolError> {
+        let Some(&Role::Consumer(slot)) = self.connections.get(&connection) else {
+            return Ok(());
+        };
+        // C6: an onlooker's acknowledgement is nobody's.
+        let Some(consumer) = self.roster.get_mut(slot).filter(|c| !c.at_most_once) else {
+            return Ok(());
+        };
+        let Some(session) = self.sessions.get_mut(origin) else {
+            // One that is forgotten here had nothing left to acknowledge.
+            return if self.sessions.was_given(origin) {
+                Ok(())
+            } else {
+                Err(ProtocolError::UnknownOrigin(origin))
+            };
+        };
+        let place = session.place_mut(slot);
+        if !place.announced {
+            return Err(ProtocolError::UnknownOrigin(origin));
+        }
+        if sequence > place.sent {
+            return Err(ProtocolError::AckBeyondSent {
+                seq: sequence,
+                sent: place.sent,
+            });
+        }
+        if sequence > place.level {
+            place.level = sequence;
+            consumer.progress = Some(now);
+        }
+        session.vouched = session.vouched.max(sequence);
+        if session.settle(self.roster.waited()) {
+            note_producer(session, wake);
+            self.make_room_for_blocked(wake);
+        }
+        Ok(())
+    }
+
+    /// C4: an unnamed consumer is forgotten, a named one keeps its level. Others may have waited for it.
+    pub(super) fn consumer_lost(&mut self, slot: usize, wake: &mut Wake) {
+        let had_takers = self.roster.takers();
+        let named = self.roster.is_named(slot);
+        self.roster.detach(slot);
+        let waited = self.roster.waited();
+        for (_, session) in self.sessions.iter_mut() {
+            if !named {
+                session.clear_place(slot);
+            }
+            if session.known && session.settle(waited) {
+                note_producer(session, wake);
+            }
+        }
+        if had_takers != self.roster.takers() {
+            self.note_producers(wake);
+        }
+        self.make_room_for_blocked(wake);
+    }
+
+    /// Returns the consumers to be disconnected now (C5): they hold a full log, and made no progress for as long as
+    /// their kind may take. The shell closes them and reports them as [`Hub::lost`].
+    pub(crate) fn overdue(&self, now: Instant) -> Vec<ConnectionId> {
+        let due = self.holders().filter(|&(_, at)| at <= now);
+        due.map(|(connection, _)| connection).collect()
+    }
+
+    /// Returns when [`Hub::overdue`] has somebody next, as things stand.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.holders().map(|(_, at)| at).min()
+    }
+
+    /// Those who hold the front of a log that is full, and until when they may.
+    fn holders(&self) -> impl Iterator<Item = (ConnectionId, Instant)> + '_ {
+        let front = self.full_since.zip(self.log.front());
+        front.into_iter().flat_map(move |(since, front)| {
+            self.roster.attached().iter().filter_map(move |&slot| {
+                let consumer = self.roster.get(slot).filter(|c| !c.at_most_once)?;
+                let place = self.sessions.get(front.origin)?.place(slot);
+                let last = front.run.last;
+                let unsent = consumer.cursor <= self.log.base() && place.sent < last;
+                let owes = self.config.at_least_once && place.level < last;
+                if !unsent && !owes {
+                    return None;
+                }
+                let at = since.max(consumer.progress?) + self.patience(slot)?;
+                Some((consumer.connection?, at))
+            })
+        })
+    }
+
+    fn patience(&self, slot: usize) -> Option<Duration> {
+        if self.roster.is_named(slot) {
+            self.config.named_deadline
+        } else {
+            Some(self.config.unnamed_deadline)
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! One connection of a relay: the bytes of a producer into the hub, or out of it to a consumer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::effects::{ConnectionId, Offered, Outgoing};
+use super::switchboard::{Bell, Switchboard};
+use crate::transport::door::{Reader, Writer};
+use crate::transport::write_pieces;
+use crate::wire::ProtocolError;
+use crate::wire::frame::{self, Header, Kind};
+use crate::wire::hello::{self, Code, Gap, Reject};
+use crate::wire::liveness::{ASK_AFTER, LOOK_EVERY, Liveness, Pulse};
+use crate::wire::run::Run;
+use crate::wire::scan::Piece;
+
+/// A greeted connection.
+pub(super) struct Connection {
+    pub(super) board: Arc<Switchboard>,
+    pub(super) id: ConnectionId,
+    pub(super) bell: Arc<Bell>,
+    pub(super) checksummed: bool,
+    pub(super) pulse: Signals,
+}
+
+/// What the parts of a connection tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    ping: AtomicBool,
+    pong: AtomicBool,
+    /// The log is full: we do not read, so silence says nothing of the peer.
+    paused: AtomicBool,
+    received: AtomicU64,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The peer said goodbye.
+    Left,
+    /// It broke, or the peer broke the protocol.
+    Lost(String),
+    /// We end it, for this reason.
+    Told(Code),
+}
+
+impl Connection {
+    /// Runs a producer's connection to its end.
+    pub(super) async fn produce(&self, mut reader: Reader, mut writer: Writer) -> End {
+        let end = tokio::select! {
+            end = self.read(&mut reader) => end,
+            end = self.acknowledge(&mut writer) => end,
+            end = self.watch() => end,
+            code = self.bell.closed() => End::Told(code),
+        };
+        self.part(writer, end).await
+    }
+
+    /// Runs a consumer's connection to its end.
+    pub(super) async fn consume(&self, mut reader: Reader, mut writer: Writer) -> End {
+        let end = tokio::select! {
+            end = self.read(&mut reader) => end,
+            end = self.forward(&mut writer) => end,
+            end = self.watch() => end,
+            code = self.bell.closed() => End::Told(code),
+        };
+        self.part(writer, end).await
+    }
+
+    async fn read(&self, reader: &mut Reader) -> End {
+        loop {
+            let piece = match reader.next().await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => return End::Lost("the peer closed the connection".to_owned()),
+                Err(error) => return End::Lost(error.to_string()),
+            };
+            self.pulse.received.fetch_add(1, Relaxed);
+            let taken = match piece {
+                Piece::Run { run, .. } => self.offer(run).await,
+                Piece::Control { header, .. } => self.control(header),
+            };
+            match taken {
+                Ok(None) => {}
+                Ok(Some(end)) => return end,
+                Err(error) => return End::Lost(error.to_string()),
+            }
+        }
+    }
+
+    /// Rules R3 and R4: into the log, or wait for room and read nothing further.
+    async fn offer(&self, mut run: Run) -> Result<Option<End>, ProtocolError> {
+        loop {
+            let now = Instant::now().into_std();
+            match self
+                .board
+                .with(|hub, wake| hub.data(self.id, run, now, wake))?
+            {
+                Offered::Taken => {
+                    self.pulse.paused.store(false, Relaxed);
+                    return Ok(None);
+                }
+                Offered::Ended => return Ok(Some(End::Told(Code::Replaced))),
+                Offered::Full(back) => {
+                    run = back;
+                    self.pulse.paused.store(true, Relaxed);
+                    self.bell.room.notified().await;
+                }
+            }
+        }
+    }
+
+    fn control(&self, header: Header) -> Result<Option<End>, ProtocolError> {
+        match header.kind {
+            Kind::Ack => {
+                let now = Instant::now().into_std();
+                let Header {
+                    origin, sequence, ..
+                } = header;
+                self.board
+                    .with(|hub, wake| hub.acknowledge(self.id, origin, sequence, now, wake))?;
+            }
+            Kind::Ping => {
+                self.pulse.pong.store(true, Relaxed);
+                self.bell.poll.notify_one();
+            }
+            Kind::Pong => {}
+            Kind::Close => return Ok(Some(End::Left)),
+            kind => return Err(ProtocolError::Unexpected { kind }),
+        }
+        Ok(None)
+    }
+
+    /// Tells a producer what may be forgotten (rule R5).
+    async fn acknowledge(&self, writer: &mut Writer) -> End {
+        let mut bytes = BytesMut::new();
+        loop {
+            self.answer(&mut bytes);
+            if let Some(news) = self.board.with(|hub, _| hub.poll_producer(self.id)) {
+                let header = Header {
+                    sequence: news.acked,
+                    message_type: u16::from(news.consumers_attached),
+                    ..Header::control(Kind::Ack)
+                };
+                frame::encode_control(header, &[], self.checksummed, &mut bytes);
+            }
+            if bytes.is_empty() {
+                self.bell.poll.notified().await;
+                continue;
+            }
+            if let Err(error) = writer.write_all(&bytes).await {
+                return End::Lost(error.to_string());
+            }
+            bytes.clear();
+        }
+    }
+
+    /// Sends a consumer what comes next (rules C2 and C3).
+    async fn forward(&self, writer: &mut Writer) -> End {
+        let mut outgoing = Vec::new();
+        let mut pieces: Vec<Bytes> = Vec::new();
+        let mut control = BytesMut::new();
+        loop {
+            self.answer(&mut control);
+            self.board
+                .with(|hub, wake| hub.poll_consumer(self.id, WRITE_LIMIT, &mut outgoing, wake));
+            for one in outgoing.drain(..) {
+                match one {
+                    Outgoing::Gap {
+                        session,
+                        origin,
+                        after,
+                    } => {
+                        let header = Header {
+                            origin,
+                            ..Header::control(Kind::Gap)
+                        };
+                        let gap = Gap {
+                            session,
+                            after,
+                            filtered: false,
+                        };
+                        hello::encode_with(header, &gap, self.checksummed, &mut control);
+                    }
+                    Outgoing::Data { run, .. } => {
+                        if !control.is_empty() {
+                            pieces.push(control.split().freeze());
+                        }
+                        pieces.push(run.bytes);
+                    }
+                }
+            }
+            if !control.is_empty() {
+                pieces.push(control.split().freeze());
+            }
+            if pieces.is_empty() {
+                self.bell.poll.notified().await;
+                continue;
+            }
+            if let Err(error) = write_pieces(writer, &mut pieces).await {
+                return End::Lost(error.to_string());
+            }
+        }
+    }
+
+    fn answer(&self, bytes: &mut BytesMut) {
+        for (flag, kind) in [
+            (&self.pulse.ping, Kind::Ping),
+            (&self.pulse.pong, Kind::Pong),
+        ] {
+            if flag.swap(false, Relaxed) {
+                frame::encode_control(Header::control(kind), &[], self.checksummed, bytes);
+            }
+        }
+    }
+
+    async fn watch(&self) -> End {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut liveness = Liveness::new(Instant::now().into_std());
+        let (mut received, mut pinged) = (0, Instant::now());
+        loop {
+            let now = ticks.tick().await;
+            let count = self.pulse.received.load(Relaxed);
+            let paused = self.pulse.paused.load(Relaxed);
+            if count != received || paused {
+                received = count;
+                liveness.heard(now.into_std());
+            }
+            // While we do not read, nothing can be heard; but the peer is to know that we live.
+            let asks = match liveness.look(now.into_std()) {
+                Pulse::Fine => paused && now.duration_since(pinged) >= ASK_AFTER,
+                Pulse::Ask => true,
+                Pulse::Dead => {
+                    return End::Lost(
+                        "the peer has been silent for 15 s, also when asked".to_owned(),
+                    );
+                }
+            };
+            if asks {
+                pinged = now;
+                self.pulse.ping.store(true, Relaxed);
+                self.bell.poll.notify_one();
+            }
+        }
+    }
+
+    /// Says goodbye where it is we who end it. A peer that does not read will not hear it: it is not waited for.
+    async fn part(&self, mut writer: Writer, end: End) -> End {
+        let code = match &end {
+            End::Told(code) => *code,
+            End::Left | End::Lost(_) => return end,
+        };
+        let text = match code {
+            Code::Replaced => "a newer connection took over",
+            Code::Overdue => {
+                "no progress for longer than `consumer_deadline_secs` while the log is full"
+            }
+            _ => "the relay is shutting down",
+        };
+        let mut bytes = BytesMut::new();
+        let goodbye = Reject {
+            code,
+            text: text.to_owned(),
+            retry_after_ms: 0,
+        };
+        hello::encode(Kind::Close, &goodbye, self.checksummed, &mut bytes);
+        let said = async {
+            writer.write_all(&bytes).await?;
+            writer.shutdown().await
+        };
+        match tokio::time::timeout(PARTING, said).await {
+            Ok(_) | Err(_) => end,
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.board.leave(self.id);
+    }
+}
+
+/// What is taken from the hub at once.
+const WRITE_LIMIT: usize = 256 * 1024;
+
+/// How long a goodbye may take.
+const PARTING: std::time::Duration = std::time::Duration::from_millis(100);

@@ -1,0 +1,234 @@
+//! A relay between sinks and sources, over real sockets.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use wakewire::{SinkError, SinkFactory, Start};
+
+use crate::support::{Place, eventually, expect, factory, number, numbered, soon, tcp};
+
+/// A relay that runs until it is killed; killed, its task is dropped with everything it holds.
+struct Running(JoinHandle<()>);
+
+impl Running {
+    async fn start(factory: &SinkFactory) -> Self {
+        let mut relay = factory.create_relay("relay").await.unwrap();
+        soon(relay.bind()).await.unwrap();
+        Self(tokio::spawn(async move { relay.run().await.unwrap() }))
+    }
+
+    async fn kill(self) {
+        self.0.abort();
+        assert!(self.0.await.unwrap_err().is_cancelled());
+    }
+}
+
+fn both(further: &str) -> Vec<(Option<Place>, String)> {
+    let place = Place::new();
+    let unix = place.unix("relay", "relay", further);
+    vec![(Some(place), unix), (None, tcp("relay", "relay", further))]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_order_of_starting_does_not_matter() {
+    for order in [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ] {
+        for (_place, text) in both("lazy.retry_delay_ms = 5") {
+            let (sender, receiver) = (factory(&text), factory(&text));
+            let (mut sending, mut receiving, mut relay) = (None, None, None);
+            for part in order {
+                match part {
+                    0 => {
+                        let sink = sender.create_sink("relay").await.unwrap();
+                        sending = Some(tokio::spawn(async move {
+                            for n in 0..20_000 {
+                                sink.send(numbered(n)).await.unwrap();
+                            }
+                        }));
+                    }
+                    1 => {
+                        let mut source = receiver.create_source("relay").await.unwrap();
+                        receiving = Some(tokio::spawn(async move {
+                            expect(&mut source, 0..20_000).await;
+                            assert!(source.close(Duration::from_secs(5)).await);
+                            assert_eq!(source.stats().missed, 0);
+                        }));
+                    }
+                    _ => relay = Some(Running::start(&receiver).await),
+                }
+                tokio::task::yield_now().await;
+            }
+            soon(sending.unwrap()).await.unwrap();
+            soon(receiving.unwrap()).await.unwrap();
+            let report = sender.close(Duration::from_secs(5)).await;
+            assert_eq!(report.delivered, 20_000, "{order:?}: {report:?}");
+            relay.unwrap().kill().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_killed_ten_times_under_load_loses_doubles_and_reorders_nothing() {
+    for (_place, text) in both("lazy.retry_delay_ms = 5\nconsumers = ['a', 'b']") {
+        let (sender, receiver) = (factory(&text), factory(&text));
+        let sink = sender.create_sink("relay").await.unwrap();
+        let mut consumers = Vec::new();
+        for name in ["a", "b"] {
+            let mut source = receiver.create_source("relay").await.unwrap().named(name);
+            consumers.push(tokio::spawn(async move {
+                expect(&mut source, 0..200_000).await;
+                assert!(source.close(Duration::from_secs(5)).await);
+                assert_eq!(source.stats().missed, 0);
+                source.stats().connects
+            }));
+        }
+        let sending = {
+            let sink = sink.clone();
+            tokio::spawn(async move {
+                for n in 0..200_000 {
+                    sink.send(numbered(n)).await.unwrap();
+                }
+            })
+        };
+        let mut relay = Running::start(&receiver).await;
+        for kill in 1..=10 {
+            let enough = 200_000 / 12 * kill;
+            soon(async {
+                loop {
+                    let report = sink.flush(Duration::ZERO).await.unwrap();
+                    if report.delivered >= enough && report.waiting > 0 {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            })
+            .await;
+            relay.kill().await;
+            relay = Running::start(&receiver).await;
+        }
+        soon(sending).await.unwrap();
+        for consumer in consumers {
+            assert!(
+                soon(consumer).await.unwrap() > 10,
+                "each attached again after each kill"
+            );
+        }
+        let report = sender.close(Duration::from_secs(5)).await;
+        assert_eq!(
+            (report.delivered, report.waiting, report.undelivered),
+            (200_000, 0, 0)
+        );
+        assert!(report.per_sink[0].ledger.adds_up());
+        relay.kill().await;
+    }
+}
+
+#[tokio::test]
+async fn a_sender_that_is_held_up_because_nobody_listens_is_told_so() {
+    let place = Place::new();
+    let text = place.unix(
+        "relay",
+        "relay",
+        "buffer_size = 10\nlog_bytes = 65536\nlazy = { wait_timeout_secs = 0.3, retry_delay_ms = 1 }",
+    );
+    let factory = factory(&text);
+    let relay = Running::start(&factory).await;
+    let sink = factory.create_sink("relay").await.unwrap();
+    soon(sink.connect()).await.unwrap();
+    for n in 0..10 {
+        sink.send(numbered(n)).await.unwrap();
+    }
+    let error = soon(sink.send(numbered(10))).await.unwrap_err();
+    assert!(matches!(error, SinkError::BufferFull(_)));
+    let text = error.to_string();
+    assert!(text.contains("no consumer is attached"), "{text}");
+    assert!(text.contains("start a consumer"), "{text}");
+    // One comes, and gets what nobody has taken.
+    let mut source = factory.create_source("relay").await.unwrap();
+    expect(&mut source, 0..10).await;
+    soon(sink.send(error.into_message().unwrap()))
+        .await
+        .unwrap();
+    expect(&mut source, 10..11).await;
+    drop(source);
+    relay.kill().await;
+}
+
+#[tokio::test]
+async fn a_named_consumer_that_is_away_is_waited_for() {
+    let place = Place::new();
+    let text = place.unix(
+        "relay",
+        "relay",
+        "consumers = ['late']\nlazy.retry_delay_ms = 1",
+    );
+    let factory = factory(&text);
+    let relay = Running::start(&factory).await;
+    let sink = factory.create_sink("relay").await.unwrap();
+    for n in 0..100 {
+        sink.send(numbered(n)).await.unwrap();
+    }
+    let mut early = factory.create_source("relay").await.unwrap().named("early");
+    expect(&mut early, 0..100).await;
+    assert!(early.close(Duration::from_secs(5)).await);
+    let report = factory.flush(Duration::from_millis(50)).await;
+    assert_eq!(
+        (report.delivered, report.waiting),
+        (0, 100),
+        "`late` has had none of it"
+    );
+    relay.kill().await;
+    let relay = Running::start(&factory).await;
+    let mut late = factory.create_source("relay").await.unwrap().named("late");
+    expect(&mut late, 0..100).await;
+    assert!(late.close(Duration::from_secs(5)).await);
+    let report = factory.flush(Duration::from_secs(10)).await;
+    assert_eq!((report.delivered, report.waiting), (100, 0));
+    relay.kill().await;
+}
+
+#[tokio::test]
+async fn latest_earliest_and_owed_start_where_they_say() {
+    let place = Place::new();
+    let text = place.unix("relay", "relay", "lazy.retry_delay_ms = 1");
+    let factory = factory(&text);
+    let relay = Running::start(&factory).await;
+    let sink = factory.create_sink("relay").await.unwrap();
+    for n in 0..10 {
+        sink.send(numbered(n)).await.unwrap();
+    }
+    let mut first = factory.create_source("relay").await.unwrap();
+    expect(&mut first, 0..10).await;
+    assert!(first.close(Duration::from_secs(5)).await);
+    assert_eq!(factory.flush(Duration::from_secs(10)).await.waiting, 0);
+
+    let mut earliest = factory
+        .create_source("relay")
+        .await
+        .unwrap()
+        .starting(Start::Earliest);
+    expect(&mut earliest, 0..10).await;
+    let mut latest = factory
+        .create_source("relay")
+        .await
+        .unwrap()
+        .starting(Start::Latest);
+    let mut owed = factory.create_source("relay").await.unwrap();
+    for source in [&mut latest, &mut owed] {
+        // Attached, and nothing there for it.
+        let nothing = tokio::time::timeout(Duration::from_millis(1), source.recv());
+        assert!(nothing.await.is_err());
+        eventually("attached", || source.stats().connects == 1).await;
+    }
+    sink.send(numbered(10)).await.unwrap();
+    for source in [&mut earliest, &mut latest, &mut owed] {
+        assert_eq!(number(&soon(source.recv()).await.unwrap().unwrap()), 10);
+    }
+    relay.kill().await;
+}
