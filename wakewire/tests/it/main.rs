@@ -8,6 +8,7 @@
 mod composite;
 mod direct;
 mod foreign;
+mod layers;
 mod lazy;
 mod registry;
 mod relay;
