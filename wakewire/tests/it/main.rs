@@ -7,9 +7,12 @@
 
 mod composite;
 mod direct;
+mod faults;
 mod foreign;
 mod layers;
 mod lazy;
+mod names;
+mod proxy;
 mod registry;
 mod relay;
 mod support;
