@@ -179,6 +179,20 @@ impl MessageSource {
     ///
     /// Dropped early, no message is lost.
     pub async fn recv_batch(&mut self) -> Result<Option<Batch<'_>>, SinkError> {
+        self.recv_batch_up_to(usize::MAX).await
+    }
+
+    /// Like [`recv_batch`](Self::recv_batch), with so many messages at most, and one at least: for a reader
+    /// who wants no more than these to count as processed.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, no message is lost.
+    pub async fn recv_batch_up_to(&mut self, most: usize) -> Result<Option<Batch<'_>>, SinkError> {
         loop {
             if let Some(current) = &mut self.current {
                 if let Some(sequence) = current.in_hand.take() {
@@ -203,9 +217,8 @@ impl MessageSource {
         let Some(current) = &mut self.current else {
             return Ok(None);
         };
-        let run = current.run.clone();
+        let run = current.run.take(u64::try_from(most).unwrap_or(u64::MAX));
         current.in_hand = Some(run.last);
-        current.run.first = run.last + 1;
         self.bytes += run.bytes.len();
         self.stats.received += run.count();
         Ok(Some(Batch::new(self, run)))
@@ -357,6 +370,7 @@ impl MessageSource {
             let door = Door::open(&config.endpoint, &config.service)
                 .await
                 .map_err(|error| listen_error(config.failure(), error))?;
+            tracing::info!(service = %config.service, endpoint = %config.endpoint, "listening");
             runtime.spawn(listener::run(config, inbox, acker, door))
         });
         Ok(())
