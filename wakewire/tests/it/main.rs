@@ -12,6 +12,8 @@
 mod composite;
 mod direct;
 mod faults;
+mod foreign;
+mod layers;
 mod lazy;
 mod names;
 mod proxy;
