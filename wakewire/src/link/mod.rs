@@ -9,8 +9,7 @@
 //! ```
 //!
 //! Asleep there is no task, no socket, no timer and no buffer. Only `closed` is final. What is owed is in the
-//! [`Outbox`](crate::outbox::Outbox), *when* to dial is the [`Dialer`](crate::dialer::Dialer)'s; here they are
-//! put to work.
+//! [`Outbox`](crate::outbox::Outbox), *when* to dial is the [`Dialer`]'s; here they are put to work.
 
 mod driver;
 mod lane;
@@ -171,11 +170,12 @@ impl Link {
     pub(crate) async fn accept_batch(&self, messages: Vec<Message>) -> Result<(), SinkError> {
         let mut messages = messages.into_iter();
         while let Some(message) = messages.next() {
-            if let Err(error) = self.try_accept(message).or_else(|error| match error {
-                TrySendError::WouldWait(message) => Err(message),
-                TrySendError::Refused(error) => Err(error.into_message().unwrap_or_default()),
-            }) && let Err(error) = self.accept(error).await
-            {
+            let taken = match self.try_accept(message) {
+                Err(TrySendError::WouldWait(message)) => self.accept(message).await,
+                Err(TrySendError::Refused(error)) => Err(error),
+                Ok(()) => Ok(()),
+            };
+            if let Err(error) = taken {
                 return Err(error.returning_rest(messages.collect()));
             }
         }

@@ -193,11 +193,6 @@ impl Outbox {
         outcome
     }
 
-    /// Returns whether a message of no bytes would be taken now.
-    pub(crate) fn has_some_room(&self) -> bool {
-        self.has_room(1)
-    }
-
     /// Takes frames from the cursor on, about `limit` bytes of them, without copying. Returns whether there
     /// were any.
     pub(crate) fn take(&mut self, limit: usize, pieces: &mut Vec<Bytes>) -> bool {

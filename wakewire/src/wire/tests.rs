@@ -549,6 +549,7 @@ fn the_code_says_what_is_permanent() {
         (Code::Service, true),
         (Code::Protocol, false),
         (Code::Role, true),
+        (Code::Refused, true),
     ] {
         assert_eq!(code.is_permanent(), permanent, "{code:?}");
     }
