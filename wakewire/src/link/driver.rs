@@ -209,7 +209,7 @@ async fn open(shared: &Shared) -> Result<Host, SinkError> {
         )
     };
     let mut bytes = BytesMut::new();
-    hello::encode(Kind::Hello, &introduction(shared), checksummed, &mut bytes);
+    hello::encode(Kind::Hello, &hello_of(shared), checksummed, &mut bytes);
     let host = greet(stream, &bytes, checksummed)
         .await
         .map_err(|unwelcome| match unwelcome.permanent {
@@ -250,8 +250,8 @@ async fn open(shared: &Shared) -> Result<Host, SinkError> {
     Ok(host)
 }
 
-/// Says who we are (rule P2).
-fn introduction(shared: &Shared) -> Hello {
+/// Rule P2.
+fn hello_of(shared: &Shared) -> Hello {
     let lane = shared.lane.lock();
     Hello {
         oldest: VERSION,
