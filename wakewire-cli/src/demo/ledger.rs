@@ -193,7 +193,7 @@ mod tests {
                 ledger.kills = Some(Kills {
                     total: 6,
                     loaded: 4,
-                })
+                });
             },
             |ledger| ledger.sent.delivered = 9,
             |ledger| ledger.sent.waiting = 1,

@@ -331,6 +331,6 @@ fn two_listeners_of_a_direct_service_are_one_too_many() {
     place
         .run(&["listen", "ticks"])
         .expect(1)
-        .saying("one process listens at a direct service");
+        .saying("one process at a time listens");
     first.terminate().expect(0);
 }

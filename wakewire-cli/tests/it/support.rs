@@ -16,30 +16,30 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a loaded machine; a test that reaches it has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory with a configuration of one service, `ticks`.
-pub struct Place {
+pub(crate) struct Place {
     directory: TempDir,
     started: AtomicUsize,
 }
 
 impl Place {
     /// A Unix socket in the directory.
-    pub fn unix(kind: &str, further: &str) -> Self {
+    pub(crate) fn unix(kind: &str, further: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let endpoint = format!("unix://{}/ticks.sock", directory.path().display());
         Self::at(directory, kind, &endpoint, further)
     }
 
     /// A free loopback port: bound and let go, so a test may still lose it, and then fails to bind.
-    pub fn tcp(kind: &str, further: &str) -> Self {
+    pub(crate) fn tcp(kind: &str, further: &str) -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("tcp://{}", free.local_addr().unwrap());
         Self::at(tempfile::tempdir().unwrap(), kind, &endpoint, further)
     }
 
-    pub fn both(kind: &str, further: &str) -> [Self; 2] {
+    pub(crate) fn both(kind: &str, further: &str) -> [Self; 2] {
         [Self::unix(kind, further), Self::tcp(kind, further)]
     }
 
@@ -55,33 +55,38 @@ impl Place {
         }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Writes a file of the directory and returns its path.
-    pub fn file(&self, name: &str, content: &[u8]) -> String {
+    pub(crate) fn file(&self, name: &str, content: &[u8]) -> String {
         fs::write(self.path(name), content).unwrap();
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    pub fn start(&self, arguments: &[&str]) -> Running {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         self.start_with(arguments, Stdio::null(), None)
     }
 
     /// With its stdout for the test to read, as fast as the test wants.
-    pub fn start_piped(&self, arguments: &[&str]) -> (Running, ChildStdout) {
+    pub(crate) fn start_piped(&self, arguments: &[&str]) -> (Running, ChildStdout) {
         let mut running = self.start_with(arguments, Stdio::null(), Some(Stdio::piped()));
         let stdout = running.child.stdout.take().unwrap();
         (running, stdout)
     }
 
     /// With this directory for temporary files.
-    pub fn start_in(&self, temporary: &Path, arguments: &[&str]) -> Running {
+    pub(crate) fn start_in(&self, temporary: &Path, arguments: &[&str]) -> Running {
         self.spawn(arguments, Stdio::null(), None, Some(temporary))
     }
 
-    pub fn start_with(&self, arguments: &[&str], stdin: Stdio, stdout: Option<Stdio>) -> Running {
+    pub(crate) fn start_with(
+        &self,
+        arguments: &[&str],
+        stdin: Stdio,
+        stdout: Option<Stdio>,
+    ) -> Running {
         self.spawn(arguments, stdin, stdout, None)
     }
 
@@ -114,12 +119,12 @@ impl Place {
     }
 
     /// Runs a command to its end.
-    pub fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         self.start(arguments).end()
     }
 
     /// Starts the relay and waits until it listens.
-    pub fn relay(&self) -> Running {
+    pub(crate) fn relay(&self) -> Running {
         let relay = self.start(&["relay", "ticks"]);
         relay.says("relay listens");
         relay
@@ -127,7 +132,7 @@ impl Place {
 }
 
 /// A process; killed when it is dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
@@ -135,7 +140,7 @@ pub struct Running {
 
 /// How a process ended and what it had said.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     pub code: Option<i32>,
     pub stdout: Vec<u8>,
     pub stderr: String,
@@ -143,36 +148,36 @@ pub struct Ended {
 
 impl Running {
     /// Waits until stderr has this.
-    pub fn says(&self, what: &str) {
+    pub(crate) fn says(&self, what: &str) {
         until(&format!("{:?} says {what}", self.stderr), || {
             text(&self.stderr).contains(what)
         });
     }
 
     /// Returns how much is on stdout.
-    pub fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         fs::metadata(&self.stdout).unwrap().len()
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).unwrap();
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
     /// Kills it (SIGKILL); it is dead when this returns.
-    pub fn kill(mut self) -> Ended {
+    pub(crate) fn kill(mut self) -> Ended {
         self.child.kill().unwrap();
         self.end()
     }
 
     /// Asks it to end (SIGTERM), and waits until it has.
-    pub fn terminate(self) -> Ended {
+    pub(crate) fn terminate(self) -> Ended {
         self.signal(Signal::TERM);
         self.end()
     }
 
     /// Waits until it has ended.
-    pub fn end(mut self) -> Ended {
+    pub(crate) fn end(mut self) -> Ended {
         let mut code = None;
         until("the end of a process", || {
             let status = self.child.try_wait().unwrap();
@@ -198,20 +203,20 @@ impl Drop for Running {
 impl Ended {
     /// Fails unless it ended so.
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.stderr);
         self
     }
 
     /// Fails unless stderr has this.
     #[track_caller]
-    pub fn saying(self, what: &str) -> Self {
+    pub(crate) fn saying(self, what: &str) -> Self {
         assert!(self.stderr.contains(what), "no `{what}`: {}", self.stderr);
         self
     }
 
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.stdout).unwrap()
     }
 }
@@ -222,7 +227,7 @@ fn text(path: &Path) -> String {
 
 /// Waits for a condition that no event tells of.
 #[track_caller]
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "not in time: {what}");
@@ -231,13 +236,13 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Reads a pipe, as much as it is told to; so it stops whoever writes.
-pub struct Tap {
+pub(crate) struct Tap {
     wanted: Sender<usize>,
     came: Receiver<Vec<u8>>,
 }
 
 impl Tap {
-    pub fn on(mut pipe: ChildStdout) -> Self {
+    pub(crate) fn on(mut pipe: ChildStdout) -> Self {
         let (wanted, wants) = channel::<usize>();
         let (comes, came) = channel();
         thread::spawn(move || {
@@ -256,13 +261,13 @@ impl Tap {
     }
 
     /// Reads so many bytes, fewer only at the end.
-    pub fn read(&self, bytes: usize) -> Vec<u8> {
+    pub(crate) fn read(&self, bytes: usize) -> Vec<u8> {
         self.wanted.send(bytes).unwrap();
         self.came.recv_timeout(PATIENCE).expect("not in time")
     }
 
     /// Reads from now on whatever comes; returns it when the pipe has ended.
-    pub fn open(self) -> impl FnOnce() -> Vec<u8> {
+    pub(crate) fn open(self) -> impl FnOnce() -> Vec<u8> {
         self.wanted.send(usize::MAX).unwrap();
         move || self.came.recv_timeout(PATIENCE).expect("not in time")
     }
@@ -270,10 +275,10 @@ impl Tap {
 
 /// The last that a process said of its progress, and how often it has said something.
 #[derive(Clone, Default)]
-pub struct Watch(Arc<Mutex<(u64, Value)>>);
+pub(crate) struct Watch(Arc<Mutex<(u64, Value)>>);
 
 impl Watch {
-    pub fn on(pipe: ChildStdout) -> Self {
+    pub(crate) fn on(pipe: ChildStdout) -> Self {
         let watch = Self::default();
         let told = watch.clone();
         thread::spawn(move || {
@@ -286,7 +291,7 @@ impl Watch {
     }
 
     /// Waits for a report that was made from now on and of which this is so.
-    pub fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let now = self.0.lock().unwrap().0;
         let mut found = Value::Null;
         until(what, || {
@@ -302,7 +307,7 @@ impl Watch {
 }
 
 /// Lines of arbitrary bytes, the last without a newline; the same for the same seed.
-pub fn arbitrary_lines(count: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn arbitrary_lines(count: usize, seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut random = move || {
         state = state
@@ -321,7 +326,7 @@ pub fn arbitrary_lines(count: usize, seed: u64) -> Vec<u8> {
             2 => text.extend_from_slice(b"\0\xff\xc3\r"),
             _ => {
                 for _ in 0..random() % 80 {
-                    let byte = (random() % 256) as u8;
+                    let byte = random().to_le_bytes()[0];
                     text.push(if byte == b'\n' { 0 } else { byte });
                 }
             }
@@ -333,14 +338,14 @@ pub fn arbitrary_lines(count: usize, seed: u64) -> Vec<u8> {
 }
 
 /// What `listen` makes of it.
-pub fn with_newline(mut text: Vec<u8>) -> Vec<u8> {
+pub(crate) fn with_newline(mut text: Vec<u8>) -> Vec<u8> {
     text.push(b'\n');
     text
 }
 
 /// Fails without printing megabytes.
 #[track_caller]
-pub fn same(output: &[u8], expected: &[u8]) {
+pub(crate) fn same(output: &[u8], expected: &[u8]) {
     let place = output.iter().zip(expected).position(|(a, b)| a != b);
     assert!(
         output == expected,
