@@ -7,6 +7,8 @@
 
 mod composite;
 mod direct;
+mod examples;
+mod guarantees;
 mod lazy;
 mod registry;
 mod relay;
