@@ -11,7 +11,7 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use wakewire::{Message, MessageSink, MessageSource, SinkError, SinkFactory};
 
-const MESSAGES: usize = 2000;
+const HALF: usize = 1000;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // First the producer. There is no relay, so the messages wait in the sink.
     let sink = factory.create_sink("ticks").await?;
-    for number in 0..MESSAGES {
+    for number in 0..HALF {
         sink.send(Message::new(format!("tick {number}"))).await?;
     }
 
@@ -44,9 +44,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     relays.shutdown().await;
     println!("the relay is gone; another takes its place");
     let _relays = start(&factory).await?;
+    for number in HALF..2 * HALF {
+        sink.send(Message::new(format!("tick {number}"))).await?;
+    }
 
     while let Some(ended) = consumers.join_next().await {
-        println!("{} has {MESSAGES} messages, in order, none twice", ended??);
+        let name = ended??;
+        println!("{name} has {} messages, in order, none twice", 2 * HALF);
     }
     let report = factory.close(Duration::from_secs(5)).await;
     println!("{}", report.per_sink[0].ledger);
@@ -61,14 +65,14 @@ async fn start(factory: &SinkFactory) -> Result<JoinSet<Result<(), SinkError>>, 
     Ok(tasks)
 }
 
-/// Receives all messages; waits half way for the others. Asking for the next message acknowledges the last.
+/// Receives all messages; half way says so. Asking for the next message acknowledges the last.
 async fn consume(
     name: &'static str,
     mut source: MessageSource,
     half: Arc<Barrier>,
 ) -> Result<&'static str, SinkError> {
-    for number in 0..MESSAGES {
-        if number == MESSAGES / 2 {
+    for number in 0..2 * HALF {
+        if number == HALF {
             half.wait().await;
         }
         let message = source.recv().await?.expect("nobody has closed it");
