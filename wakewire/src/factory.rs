@@ -291,6 +291,7 @@ impl SinkFactory {
         let endpoint = reachable(name, config)?;
         let link = LinkConfig {
             service: name.into(),
+            asks_for: name.into(),
             endpoint: endpoint.to_string().into(),
             limits: Limits {
                 messages: config.buffer_size,

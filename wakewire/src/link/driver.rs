@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
 
 use super::pump::{self, End};
 use super::{Phase, Shared};
@@ -11,20 +10,10 @@ use crate::delivery::Delivery;
 use crate::dialer::{Dialer, Redial};
 use crate::error::{Phase as ErrorPhase, SinkError};
 use crate::outbox::Limits;
-use crate::transport::Duplex;
-use crate::transport::reader::FrameReader;
+use crate::transport::greeting::{Host, greet};
 use crate::wire::frame::{HEADER, Kind};
-use crate::wire::hello::{self, Hello, Producer, Reject, VERSION, Welcome};
+use crate::wire::hello::{self, Hello, Producer, VERSION};
 use crate::wire::liveness::ASK_AFTER;
-use crate::wire::scan::{Piece, Scanner};
-
-/// A greeted connection.
-pub(super) struct Session {
-    pub(super) reader: FrameReader<ReadHalf<Box<dyn Duplex>>>,
-    pub(super) writer: WriteHalf<Box<dyn Duplex>>,
-    /// What the peer said of itself.
-    pub(super) welcome: Welcome,
-}
 
 /// Runs until nothing is owed and nobody wants a connection.
 pub(super) async fn run(shared: Arc<Shared>) {
@@ -43,9 +32,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
             () = told_to_stop(&shared) => continue,
         };
         match attempt {
-            Ok(session) => {
+            Ok(host) => {
                 shared.enter(Phase::Up);
-                let (end, proved) = pump::run(&shared, session).await;
+                let (end, proved) = pump::run(&shared, host).await;
                 if proved {
                     running.dialer.proved();
                 }
@@ -198,7 +187,7 @@ async fn told_to_stop(shared: &Shared) {
 }
 
 /// Dials and greets: rule P2, and P3 and P4 for the answer.
-async fn open(shared: &Shared) -> Result<Session, SinkError> {
+async fn open(shared: &Shared) -> Result<Host, SinkError> {
     let dialed = shared.dial.dial().await;
     let stream = dialed.map_err(|error| {
         let hint = dial_hint(&error);
@@ -210,16 +199,11 @@ async fn open(shared: &Shared) -> Result<Session, SinkError> {
                 .hint(hint),
         )
     })?;
-    let (reader, mut writer) = split(stream);
     let Limits {
         checksummed,
         delivery,
         ..
     } = shared.config.limits;
-    let mut reader = FrameReader::new(reader, Scanner::new(checksummed));
-    let greeting = |what: String| {
-        SinkError::ConnectionFailed(shared.failure().phase(ErrorPhase::Handshake).because(what))
-    };
     let refused = |what: String, hint: &str| {
         SinkError::Protocol(
             shared
@@ -229,13 +213,12 @@ async fn open(shared: &Shared) -> Result<Session, SinkError> {
                 .hint(hint),
         )
     };
-
     let hello = {
         let lane = shared.lane.lock();
         Hello {
             oldest: VERSION,
             newest: VERSION,
-            service: shared.config.service.to_string(),
+            service: shared.config.asks_for.to_string(),
             limits: hello::Limits {
                 frame: u32::MAX,
                 idle_ms: shared.config.idle_timeout.map_or(0, milliseconds),
@@ -251,37 +234,18 @@ async fn open(shared: &Shared) -> Result<Session, SinkError> {
     };
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Hello, &hello, checksummed, &mut bytes);
-    writer
-        .write_all(&bytes)
+    let host = greet(stream, &bytes, checksummed)
         .await
-        .map_err(|error| greeting(error.to_string()))?;
-    let answer = reader
-        .next()
-        .await
-        .map_err(|error| greeting(error.to_string()))?;
-    let welcome: Welcome = match answer {
-        Some(Piece::Control { header, body }) if header.kind == Kind::Welcome => {
-            hello::decode(Kind::Welcome, &body)
-                .map_err(|error| refused(error.to_string(), FOREIGN))?
-        }
-        Some(Piece::Control { header, body })
-            if matches!(header.kind, Kind::Reject | Kind::Close) =>
-        {
-            let Reject { code, text, .. } = hello::decode(header.kind, &body)
-                .map_err(|error| refused(error.to_string(), FOREIGN))?;
-            return Err(if code.is_permanent() {
-                refused(text, "compare the configurations of both sides")
-            } else {
-                greeting(text)
-            });
-        }
-        Some(_) => return Err(refused("the answer is not a welcome".to_owned(), FOREIGN)),
-        None => {
-            return Err(greeting(
-                "the peer closed the connection without an answer".to_owned(),
-            ));
-        }
-    };
+        .map_err(|unwelcome| match unwelcome.permanent {
+            Some(hint) => refused(unwelcome.cause, hint),
+            None => SinkError::ConnectionFailed(
+                shared
+                    .failure()
+                    .phase(ErrorPhase::Handshake)
+                    .because(unwelcome.cause),
+            ),
+        })?;
+    let welcome = &host.welcome;
     let mut lane = shared.lane.lock();
     let largest = lane.outbox.largest_frame().saturating_sub(HEADER);
     if largest > welcome.limits.frame as usize {
@@ -307,14 +271,8 @@ async fn open(shared: &Shared) -> Result<Session, SinkError> {
     drop(lane);
     // What the welcome acknowledged may be what somebody waits for.
     shared.changed.notify_waiters();
-    Ok(Session {
-        reader,
-        writer,
-        welcome,
-    })
+    Ok(host)
 }
-
-const FOREIGN: &str = "is it a wakewire peer that listens there?";
 
 fn dial_hint(error: &std::io::Error) -> &'static str {
     match error.kind() {

@@ -39,6 +39,8 @@ use crate::transport::Dial;
 #[derive(Clone, Debug)]
 pub(crate) struct LinkConfig {
     pub(crate) service: Arc<str>,
+    /// Which service is asked for in the greeting; empty for whichever is served there.
+    pub(crate) asks_for: Arc<str>,
     /// The endpoint as written, for errors.
     pub(crate) endpoint: Arc<str>,
     pub(crate) limits: Limits,

@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Shared;
-use super::driver::Session;
 use crate::error::{Phase as ErrorPhase, SinkError};
-use crate::transport::reader::FrameReader;
-use crate::transport::{Duplex, write_pieces};
+use crate::transport::door::{Reader, Writer};
+use crate::transport::greeting::Host;
+use crate::transport::write_pieces;
 use crate::wire::ProtocolError;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Reject};
@@ -41,12 +41,12 @@ struct Signals {
 }
 
 /// Runs the connection to its end; returns also whether the peer has acknowledged something over it.
-pub(super) async fn run(shared: &Shared, session: Session) -> (End, bool) {
-    let Session {
+pub(super) async fn run(shared: &Shared, host: Host) -> (End, bool) {
+    let Host {
         reader,
         writer,
         welcome,
-    } = session;
+    } = host;
     let signals = Signals::default();
     let idle = idle_limit(shared.config.idle_timeout, welcome.limits.idle_ms);
     let end = tokio::select! {
@@ -57,7 +57,7 @@ pub(super) async fn run(shared: &Shared, session: Session) -> (End, bool) {
     (end, signals.proved.load(Relaxed))
 }
 
-async fn write(shared: &Shared, signals: &Signals, mut writer: WriteHalf<Box<dyn Duplex>>) -> End {
+async fn write(shared: &Shared, signals: &Signals, mut writer: Writer) -> End {
     let checksummed = shared.config.limits.checksummed;
     let mut pieces: Vec<Bytes> = Vec::new();
     let mut control = BytesMut::new();
@@ -121,11 +121,7 @@ async fn write(shared: &Shared, signals: &Signals, mut writer: WriteHalf<Box<dyn
     }
 }
 
-async fn read(
-    shared: &Shared,
-    signals: &Signals,
-    mut reader: FrameReader<ReadHalf<Box<dyn Duplex>>>,
-) -> End {
+async fn read(shared: &Shared, signals: &Signals, mut reader: Reader) -> End {
     loop {
         let piece = match reader.next().await {
             Ok(Some(piece)) => piece,

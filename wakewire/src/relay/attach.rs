@@ -1,4 +1,5 @@
 //! The relay's rules towards consumers: attaching, what they are sent, what they acknowledge (C1–C5). No I/O, no clock.
+#![deny(clippy::wildcard_enum_match_arm)]
 
 use std::time::{Duration, Instant};
 
@@ -152,6 +153,7 @@ impl Hub {
 
     /// A session has become known, or has jumped: the attached consumers are to be told (C2).
     pub(super) fn announce(&mut self, origin: u32, wake: &mut Wake) {
+        let forgetful = self.sessions.forgetful;
         let Some(session) = self.sessions.get_mut(origin) else {
             return;
         };
@@ -163,6 +165,7 @@ impl Hub {
             };
             let place = session.place_mut(slot);
             place.level = place.level.max(kept.min(acked));
+            place.unsure |= forgetful && !place.stated && !place.announced;
             if !place.gap_due {
                 place.gap_due = true;
                 consumer.gaps.push_back(origin);
@@ -307,6 +310,10 @@ impl Hub {
         let place = session.place_mut(slot);
         if !place.announced {
             return Err(ProtocolError::UnknownOrigin(origin));
+        }
+        if sequence > place.sent && place.unsure {
+            // As if it had said so in its hello, which it may have.
+            place.sent = sequence;
         }
         if sequence > place.sent {
             return Err(ProtocolError::AckBeyondSent {

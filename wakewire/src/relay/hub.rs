@@ -2,6 +2,7 @@
 //!
 //! The shell calls a method, drains the [`Wake`], and the connections named in it poll for what to send. Everything
 //! is done per run of frames, not per message.
+#![deny(clippy::wildcard_enum_match_arm)]
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;

@@ -18,6 +18,8 @@ pub(super) struct Place {
     pub(super) announced: bool,
     /// A `Gap` waits to be told.
     pub(super) gap_due: bool,
+    /// It may have more than was sent, and may have said so before the session was forgotten here.
+    pub(super) unsure: bool,
 }
 
 /// One producer's session as the relay knows it.
@@ -157,6 +159,8 @@ pub(super) struct Sessions {
     /// The sessions without a connection, the longest idle first.
     idle: BTreeMap<u64, u32>,
     clock: u64,
+    /// Something that was known or said of a session is not known any more.
+    pub(super) forgetful: bool,
 }
 
 impl Sessions {
@@ -169,6 +173,7 @@ impl Sessions {
             by_id: HashMap::new(),
             idle: BTreeMap::new(),
             clock: 0,
+            forgetful: false,
         }
     }
 
@@ -215,6 +220,7 @@ impl Sessions {
     /// Returns nothing when none can go.
     pub(super) fn enter(&mut self, id: SessionId) -> Option<u32> {
         if self.by_origin.len() >= self.most && !self.forget_one() {
+            self.forgetful = true;
             return None;
         }
         let origin = self.next;
@@ -241,9 +247,9 @@ impl Sessions {
         }
     }
 
-    /// What stays forgotten is what everybody agrees on: the next hello of that session starts at what it owes,
-    /// and a consumer drops what it had.
-    fn forget_one(&mut self) -> bool {
+    /// Forgets the longest idle session without frames in the log. That loses only what everybody agrees on: its
+    /// next hello starts at what it owes, and a consumer drops what it had.
+    pub(super) fn forget_one(&mut self) -> bool {
         let oldest = self.idle.iter().find_map(|(&since, &origin)| {
             let session = self.by_origin.get(&origin)?;
             (session.runs == 0).then_some((since, origin, session.id))
@@ -251,6 +257,7 @@ impl Sessions {
         let Some((since, origin, id)) = oldest else {
             return false;
         };
+        self.forgetful = true;
         self.idle.remove(&since);
         self.by_id.remove(&id);
         self.by_origin.remove(&origin);

@@ -40,6 +40,7 @@ pub(super) fn link(endpoint: &str, buffer_size: usize) -> Result<Link, SinkError
     }
     let config = LinkConfig {
         service: endpoint.into(),
+        asks_for: "".into(),
         endpoint: endpoint.into(),
         limits: Limits {
             messages: buffer_size,

@@ -117,7 +117,10 @@ impl<'a> Connection<'a> {
                         .map(|known| (known.session, Arc::clone(&known.progress)))
                 };
                 let (session, progress) = found.ok_or(ProtocolError::UnknownOrigin(origin))?;
-                self.inbox.data(session, &progress, run)?;
+                if !self.inbox.data(session, &progress, run)? {
+                    // Rule K4: it is told again.
+                    self.untell(origin);
+                }
             }
             Piece::Control { header, body } => match header.kind {
                 Kind::Gap => self.gap(header.origin, hello::decode(Kind::Gap, &body)?),
@@ -153,6 +156,15 @@ impl<'a> Connection<'a> {
                 told: 0,
             }),
         }
+    }
+
+    fn untell(&self, number: u32) {
+        let mut origins = self.origins.lock();
+        if let Some(known) = origins.iter_mut().find(|known| known.number == number) {
+            known.told = 0;
+        }
+        drop(origins);
+        self.acker.urge();
     }
 
     async fn write(&self, mut writer: Writer) -> End {

@@ -139,20 +139,22 @@ impl Inbox {
         (acked, have, progress)
     }
 
-    /// Rule K2: takes what is new of a run.
+    /// Rule K2: takes what is new of a run; returns whether there was any. If not, the peer has not heard how far
+    /// we are.
     pub(super) fn data(
         &self,
         session: SessionId,
         progress: &Arc<Progress>,
         mut run: Run,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<bool, ProtocolError> {
         let mut state = self.state.lock();
         let verdict = state.positions.data(session, run.first, run.last)?;
         if let Some(range) = verdict.missed {
             state.queue.push_back(Item::Missed { session, range });
         }
         run.skip_to(verdict.drop_before);
-        if run.first <= run.last {
+        let is_new = run.first <= run.last;
+        if is_new {
             state.bytes += run.bytes.len() + OVERHEAD;
             state.queue.push_back(Item::Run {
                 session,
@@ -162,7 +164,7 @@ impl Inbox {
         }
         drop(state);
         self.arrived.notify_one();
-        Ok(())
+        Ok(is_new)
     }
 
     /// Rule K3: of this session nothing up to `after` comes.

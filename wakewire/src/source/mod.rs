@@ -462,9 +462,13 @@ impl SourceConfig {
         SinkError::ConnectionFailed(self.failure().phase(phase).because(cause))
     }
 
-    fn refused(&self, cause: &str) -> SinkError {
-        let failure = self.failure().phase(Phase::Handshake).because(cause);
-        SinkError::Protocol(failure.hint("compare the configurations of both sides"))
+    fn refused(&self, cause: &str, hint: &str) -> SinkError {
+        SinkError::Protocol(
+            self.failure()
+                .phase(Phase::Handshake)
+                .because(cause)
+                .hint(hint),
+        )
     }
 
     /// What this side may be sent.

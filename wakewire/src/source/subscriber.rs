@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncWriteExt, split};
 
 use super::SourceConfig;
 use super::connection::{Connection, End};
@@ -13,13 +12,12 @@ use crate::dialer::{Dialer, Redial};
 use crate::error::{Phase, SinkError};
 use crate::transport::Dial;
 use crate::transport::door::{Reader, Writer};
-use crate::transport::reader::FrameReader;
+use crate::transport::greeting::{Host, greet};
 use crate::wire::SessionId;
 use crate::wire::frame::Kind;
 use crate::wire::hello::{
-    self, Code, Consumer, Hello, POSITIONS_PER_FRAME, PositionList, Reject, Start, VERSION, Welcome,
+    self, Code, Consumer, Hello, POSITIONS_PER_FRAME, PositionList, Reject, Start, VERSION,
 };
-use crate::wire::scan::{Piece, Scanner};
 
 /// Stays attached until the inbox is closed.
 pub(super) async fn run(config: SourceConfig, inbox: Arc<Inbox>, acker: Arc<Acker>) {
@@ -92,10 +90,6 @@ async fn attach(
         .dial()
         .await
         .map_err(|error| config.error(Phase::Dial, &error.to_string()))?;
-    let (reader, mut writer) = split(stream);
-    let mut reader = FrameReader::new(reader, Scanner::new(checksummed));
-    let broken = |error: &dyn std::fmt::Display| config.error(Phase::Handshake, &error.to_string());
-
     let positions = inbox.positions();
     let mut bytes = BytesMut::new();
     let hello = Hello {
@@ -119,29 +113,14 @@ async fn attach(
         };
         hello::encode(Kind::Positions, &list, checksummed, &mut bytes);
     }
-    writer
-        .write_all(&bytes)
+    let Host {
+        mut reader, writer, ..
+    } = greet(stream, &bytes, checksummed)
         .await
-        .map_err(|error| broken(&error))?;
-    match reader.next().await.map_err(|error| broken(&error))? {
-        Some(Piece::Control { header, body }) if header.kind == Kind::Welcome => {
-            hello::decode::<Welcome>(Kind::Welcome, &body)
-                .map_err(|error| config.refused(&error.to_string()))?;
-        }
-        Some(Piece::Control { header, body })
-            if matches!(header.kind, Kind::Reject | Kind::Close) =>
-        {
-            let Reject { code, text, .. } = hello::decode(header.kind, &body)
-                .map_err(|error| config.refused(&error.to_string()))?;
-            return Err(if code.is_permanent() {
-                config.refused(&text)
-            } else {
-                broken(&text)
-            });
-        }
-        Some(_) => return Err(config.refused("the answer is not a welcome")),
-        None => return Err(broken(&"the peer closed the connection without an answer")),
-    }
+        .map_err(|unwelcome| match unwelcome.permanent {
+            Some(hint) => config.refused(&unwelcome.cause, hint),
+            None => config.error(Phase::Handshake, &unwelcome.cause),
+        })?;
     reader.scanner().limit = config.limits().frame;
     Ok((reader, writer))
 }

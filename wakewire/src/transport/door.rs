@@ -160,7 +160,7 @@ async fn read_hello(
             format!("this side speaks version {VERSION}, the other {oldest} to {newest}"),
         ));
     }
-    if hello.service != service {
+    if !hello.service.is_empty() && hello.service != service {
         return Err((
             Code::Service,
             format!("`{service}` is served here, not `{}`", hello.service),

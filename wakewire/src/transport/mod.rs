@@ -1,6 +1,7 @@
 //! Byte streams to and from an endpoint. One file a transport; nothing above knows which one it is.
 
 pub(crate) mod door;
+pub(crate) mod greeting;
 pub(crate) mod reader;
 #[cfg(feature = "tcp")]
 mod tcp;

@@ -20,7 +20,7 @@ pub(crate) struct Hello {
     /// The newest version it speaks.
     #[n(1)]
     pub(crate) newest: u32,
-    /// The service it wants, so that a wrong endpoint is noticed.
+    /// The service it wants, so that a wrong endpoint is noticed; empty for whichever is served.
     #[n(2)]
     pub(crate) service: String,
     /// What it may be sent.

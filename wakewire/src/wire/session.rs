@@ -239,7 +239,8 @@ impl Positions {
     }
 
     /// Forgets the least recently used session that has nothing waiting for the application. When each has
-    /// something waiting, none is forgotten: then the bounded local queue is what bounds them.
+    /// something waiting, none is forgotten: then the bounded local queue is what bounds them. A relay that still
+    /// keeps frames of a forgotten session for others sends them again after a reconnect: the price of the bound.
     fn forget_one(&mut self) {
         let oldest = self.order.iter().find_map(|(&used, session)| {
             let known = self.sessions.get(session)?;

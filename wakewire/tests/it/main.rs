@@ -8,8 +8,11 @@
 mod composite;
 mod direct;
 mod examples;
+mod faults;
 mod guarantees;
 mod lazy;
+mod names;
+mod proxy;
 mod registry;
 mod relay;
 mod support;
