@@ -22,7 +22,7 @@ pub struct LazyConfig {
     /// How many times a failed first attempt is repeated before `connect()`, or a send through a sink
     /// without a buffer, gives up. Default 3; at most 1000. A link that owes messages never gives up.
     pub max_retries: u32,
-    /// The wait after the first failure. Default 100 ms, ZeroMQ's.
+    /// The wait after the first failure. Default 100 ms, as in `ZeroMQ`.
     pub retry_delay: Duration,
     /// What each further wait is multiplied by. Default 2.0; at least 1.
     pub backoff_multiplier: f64,

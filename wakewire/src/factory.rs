@@ -135,7 +135,7 @@ impl SinkFactory {
     ///
     /// Dropped early, nothing was made.
     pub async fn create_source(&self, service_name: &str) -> Result<MessageSource, SinkError> {
-        let config = self.registry.lookup(service_name).await?;
+        let config = self.look_up(service_name).await?;
         let endpoint = reachable(service_name, &config)?;
         let mut made = self.made.lock();
         if made.closed {
@@ -166,7 +166,7 @@ impl SinkFactory {
     ///
     /// Dropped early, nothing was made.
     pub async fn create_relay(&self, service_name: &str) -> Result<Relay, SinkError> {
-        let config = self.registry.lookup(service_name).await?;
+        let config = self.look_up(service_name).await?;
         if config.kind != SinkType::Relay {
             let cause = format!("it is of type `{}`, not `relay`", config.kind.name());
             return Err(SinkError::InvalidConfig(
@@ -255,8 +255,15 @@ impl SinkFactory {
         Ok(done)
     }
 
-    async fn entry(&self, name: &str) -> Result<(String, ServiceConfig, Vec<String>), SinkError> {
+    /// Any registry is held to the rules that a file is.
+    async fn look_up(&self, name: &str) -> Result<ServiceConfig, SinkError> {
         let config = self.registry.lookup(name).await?;
+        config.validate(name)?;
+        Ok(config)
+    }
+
+    async fn entry(&self, name: &str) -> Result<(String, ServiceConfig, Vec<String>), SinkError> {
+        let config = self.look_up(name).await?;
         let open = match &config.kind {
             SinkType::Composite { targets, .. } => targets.iter().rev().cloned().collect(),
             SinkType::Relay | SinkType::Direct => Vec::new(),

@@ -9,7 +9,6 @@ use super::{Phase, Shared};
 use crate::delivery::Delivery;
 use crate::dialer::{Dialer, Redial};
 use crate::error::{Phase as ErrorPhase, SinkError};
-use crate::outbox::Limits;
 use crate::transport::greeting::{Host, greet};
 use crate::wire::frame::{HEADER, Kind};
 use crate::wire::hello::{self, Hello, Producer, VERSION};
@@ -199,11 +198,7 @@ async fn open(shared: &Shared) -> Result<Host, SinkError> {
                 .hint(hint),
         )
     })?;
-    let Limits {
-        checksummed,
-        delivery,
-        ..
-    } = shared.config.limits;
+    let checksummed = shared.config.limits.checksummed;
     let refused = |what: String, hint: &str| {
         SinkError::Protocol(
             shared
@@ -213,27 +208,8 @@ async fn open(shared: &Shared) -> Result<Host, SinkError> {
                 .hint(hint),
         )
     };
-    let hello = {
-        let lane = shared.lane.lock();
-        Hello {
-            oldest: VERSION,
-            newest: VERSION,
-            service: shared.config.asks_for.to_string(),
-            limits: hello::Limits {
-                frame: u32::MAX,
-                idle_ms: shared.config.idle_timeout.map_or(0, milliseconds),
-                ping_ms: milliseconds(ASK_AFTER),
-            },
-            producer: Some(Producer {
-                session: lane.outbox.session(),
-                first_owed: lane.outbox.first_owed(),
-                at_most_once: delivery == Delivery::AtMostOnce,
-            }),
-            consumer: None,
-        }
-    };
     let mut bytes = BytesMut::new();
-    hello::encode(Kind::Hello, &hello, checksummed, &mut bytes);
+    hello::encode(Kind::Hello, &hello_of(shared), checksummed, &mut bytes);
     let host = greet(stream, &bytes, checksummed)
         .await
         .map_err(|unwelcome| match unwelcome.permanent {
@@ -272,6 +248,27 @@ async fn open(shared: &Shared) -> Result<Host, SinkError> {
     // What the welcome acknowledged may be what somebody waits for.
     shared.changed.notify_waiters();
     Ok(host)
+}
+
+/// Rule P2.
+fn hello_of(shared: &Shared) -> Hello {
+    let lane = shared.lane.lock();
+    Hello {
+        oldest: VERSION,
+        newest: VERSION,
+        service: shared.config.asks_for.to_string(),
+        limits: hello::Limits {
+            frame: u32::MAX,
+            idle_ms: shared.config.idle_timeout.map_or(0, milliseconds),
+            ping_ms: milliseconds(ASK_AFTER),
+        },
+        producer: Some(Producer {
+            session: lane.outbox.session(),
+            first_owed: lane.outbox.first_owed(),
+            at_most_once: shared.config.limits.delivery == Delivery::AtMostOnce,
+        }),
+        consumer: None,
+    }
 }
 
 fn dial_hint(error: &std::io::Error) -> &'static str {

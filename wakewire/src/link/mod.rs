@@ -161,7 +161,7 @@ impl Link {
         }
     }
 
-    /// Takes these messages over in order, as many as there is room for under one lock.
+    /// Takes these messages over in order; what is not accepted comes back in the error.
     ///
     /// # Cancel safety
     ///
@@ -169,11 +169,12 @@ impl Link {
     pub(crate) async fn accept_batch(&self, messages: Vec<Message>) -> Result<(), SinkError> {
         let mut messages = messages.into_iter();
         while let Some(message) = messages.next() {
-            if let Err(error) = self.try_accept(message).or_else(|error| match error {
-                TrySendError::WouldWait(message) => Err(message),
-                TrySendError::Refused(error) => Err(error.into_message().unwrap_or_default()),
-            }) && let Err(error) = self.accept(error).await
-            {
+            let sent = match self.try_accept(message) {
+                Ok(()) => Ok(()),
+                Err(TrySendError::Refused(error)) => Err(error),
+                Err(TrySendError::WouldWait(message)) => self.accept(message).await,
+            };
+            if let Err(error) = sent {
                 return Err(error.returning_rest(messages.collect()));
             }
         }

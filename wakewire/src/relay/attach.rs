@@ -361,6 +361,7 @@ impl Hub {
     }
 
     /// Returns when [`Hub::overdue`] has somebody next, as things stand.
+    #[cfg(test)]
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.holders().map(|(_, at)| at).min()
     }

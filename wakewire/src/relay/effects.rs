@@ -101,7 +101,14 @@ pub(crate) enum Outgoing {
         after: u64,
     },
     /// Frames as they came.
-    Data { origin: u32, run: Run },
+    Data {
+        #[cfg_attr(
+            not(test),
+            expect(dead_code, reason = "frames carry it themselves; schedules look here")
+        )]
+        origin: u32,
+        run: Run,
+    },
 }
 
 /// Why a hello is not accepted.

@@ -96,6 +96,7 @@ impl Log {
     }
 
     /// Returns how many runs there are.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

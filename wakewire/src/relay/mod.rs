@@ -9,6 +9,7 @@ mod consumer;
 mod effects;
 mod hub;
 mod log;
+mod reception;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
@@ -21,24 +22,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use self::connection::{Connection, End, Signals};
-use self::effects::{ConsumerHello, ConsumerKey, HubConfig, Refused};
+use self::effects::HubConfig;
 use self::hub::Hub;
 use self::switchboard::Switchboard;
 pub use self::view::{RelayConsumer, RelayStatus};
 use crate::endpoint::Endpoint;
 use crate::error::{Failure, SinkError};
-use crate::source::{frame_limit, listen_error};
-use crate::transport::door::{Door, Visitor, reject};
+use crate::source::listen_error;
+use crate::transport::door::Door;
 use crate::wire::SessionId;
-use crate::wire::frame::Kind;
-use crate::wire::hello::{self, Code, Consumer, Hello, Limits, Producer, VERSION, Welcome};
-use crate::wire::liveness::ASK_AFTER;
+use crate::wire::hello::Code;
 
 /// What a relay is made from.
 #[derive(Clone, Debug)]
@@ -153,7 +149,7 @@ impl Relay {
             tokio::select! {
                 visitor = door.next() => {
                     let (config, board) = (self.config.clone(), Arc::clone(&self.board));
-                    self.connections.spawn(serve(config, board, self.node, visitor));
+                    self.connections.spawn(reception::serve(config, board, self.node, visitor));
                 }
                 Some(_) = self.connections.join_next() => {}
                 now = ticks.tick() => {
@@ -197,127 +193,6 @@ impl fmt::Debug for Relay {
             .field("endpoint", &self.config.endpoint.to_string())
             .field("status", &self.status())
             .finish_non_exhaustive()
-    }
-}
-
-/// Serves one who has greeted.
-async fn serve(config: RelayConfig, board: Arc<Switchboard>, node: SessionId, visitor: Visitor) {
-    let Visitor {
-        hello,
-        positions,
-        mut reader,
-        mut writer,
-    } = visitor;
-    let Hello {
-        producer, consumer, ..
-    } = hello;
-    let checksummed = config.endpoint.is_checksummed();
-    let service = &config.service;
-    let limits = Limits {
-        frame: frame_limit(config.max_message_bytes),
-        idle_ms: 0,
-        ping_ms: u32::try_from(ASK_AFTER.as_millis()).unwrap_or(u32::MAX),
-    };
-    let (id, bell) = board.enter();
-    let connection = Connection {
-        board: Arc::clone(&board),
-        id,
-        bell,
-        checksummed,
-        pulse: Signals::default(),
-    };
-    let mut welcome = Welcome {
-        version: VERSION,
-        limits,
-        acked: 0,
-        have: 0,
-        consumers: 0,
-        node,
-    };
-    let produces = producer.is_some();
-    let taken = match (&producer, consumer) {
-        (
-            Some(Producer {
-                session,
-                first_owed,
-                ..
-            }),
-            _,
-        ) => board
-            .with(|hub, wake| hub.producer_hello(*session, *first_owed, id, wake))
-            .map(|greeted| {
-                reader.scanner().stamp = Some(greeted.origin);
-                (welcome.acked, welcome.have) = (greeted.acked, greeted.have);
-                welcome.consumers = u32::from(greeted.consumers_attached);
-                format!("producer {session:?}")
-            }),
-        (
-            None,
-            Some(Consumer {
-                name,
-                id: life,
-                at_most_once,
-                start,
-                ..
-            }),
-        ) => {
-            let who = name.as_ref().map_or_else(
-                || format!("consumer {life:?}"),
-                |name| format!("consumer `{name}`"),
-            );
-            let key = name.map_or(ConsumerKey::Id(life.0), ConsumerKey::Name);
-            let at_most_once = at_most_once || !config.at_least_once;
-            let hello = ConsumerHello {
-                key,
-                at_most_once,
-                start,
-                positions,
-            };
-            let now = Instant::now().into_std();
-            board
-                .with(|hub, wake| hub.consumer_hello(hello, id, now, wake))
-                .map(|()| who)
-        }
-        // The door takes nobody who is neither.
-        (None, None) => return,
-    };
-    let who = match taken {
-        Ok(who) => who,
-        Err(refused) => {
-            tracing::warn!(%service, %refused, "refused");
-            let code = match refused {
-                Refused::TooManySessions { .. } | Refused::TooManyConsumers { .. } => Code::Busy,
-                Refused::LatestIsLossy | Refused::NamedIsWaitedFor { .. } => Code::Refused,
-                Refused::TooManyPositions { .. } | Refused::Protocol(_) => Code::Protocol,
-            };
-            if let Err(error) = reject(&mut writer, checksummed, code, &refused.to_string()).await {
-                tracing::debug!(%service, %error, "a peer was not told that it is refused");
-            }
-            return;
-        }
-    };
-    let mut bytes = BytesMut::new();
-    hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
-    // A consumer sends control frames only.
-    reader.scanner().limit = if produces {
-        limits.frame
-    } else {
-        hello::POSITIONS_LIMIT
-    };
-    if let Err(error) = writer.write_all(&bytes).await {
-        tracing::debug!(%service, %who, %error, "left while it was greeted");
-        return;
-    }
-    tracing::info!(%service, %who, "connected");
-    let end = if produces {
-        connection.produce(reader, writer).await
-    } else {
-        connection.consume(reader, writer).await
-    };
-    match end {
-        End::Left => tracing::info!(%service, %who, "left"),
-        End::Lost(cause) => tracing::info!(%service, %who, %cause, "lost"),
-        End::Told(code) => tracing::info!(%service, %who, ?code, "disconnected"),
     }
 }
 

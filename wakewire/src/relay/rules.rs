@@ -6,11 +6,12 @@ use bytes::BytesMut;
 
 use super::effects::{
     ConnectionId, ConsumerHello, ConsumerKey, HubConfig, Offered, Outgoing, ProducerNews, Refused,
-    Start, Wake, Welcome,
+    Wake, Welcome,
 };
 use super::hub::Hub;
 use crate::message::Message;
 use crate::wire::frame::{SEQUENCE_LIMIT, encode_message};
+use crate::wire::hello::Start;
 use crate::wire::run::Run;
 use crate::wire::session::{MOST_SESSIONS, Position};
 use crate::wire::{ProtocolError, SessionId};
@@ -482,7 +483,7 @@ fn what_cannot_be_kept_is_refused_with_a_reason() {
         relay.hello(many, 1),
         Err(Refused::TooManyPositions { .. })
     ));
-    assert_eq!(relay.hub.view().consumers.len(), 1);
+    assert_eq!(relay.hub.status().consumers.len(), 1);
 }
 
 #[test]
@@ -523,11 +524,11 @@ fn the_view_shows_who_is_behind() {
     relay.hello(name("u"), 2).unwrap();
     relay.sent(2);
     relay.ack(2, 1, 5).unwrap();
-    let view = relay.hub.view();
+    let view = relay.hub.status();
     let lag = |i: usize| (view.consumers[i].unsent, view.consumers[i].unacknowledged);
     assert_eq!((lag(0), lag(1)), ((3, 3), (0, 1)));
-    assert!(view.consumers[0].named && !view.consumers[0].attached);
-    assert_eq!((view.sessions[0].have, view.sessions[0].acked), (6, 3));
-    assert_eq!((view.log_runs, view.blocked, view.log_limit), (1, 0, 1000));
+    assert!(view.consumers[0].waited_for && !view.consumers[0].attached);
+    assert_eq!((view.unacknowledged, view.producers), (3, 1));
+    assert_eq!((view.blocked, view.log_limit), (0, 1000));
     assert_eq!(view.log_bytes, 3 * 100 + 96);
 }

@@ -211,11 +211,6 @@ impl Sessions {
             .map(|(&origin, session)| (origin, session))
     }
 
-    /// Returns how many there are.
-    pub(super) fn len(&self) -> usize {
-        self.by_origin.len()
-    }
-
     /// Enters a session, idle; forgets the longest idle one without frames in the log when the table is full.
     /// Returns nothing when none can go.
     pub(super) fn enter(&mut self, id: SessionId) -> Option<u32> {

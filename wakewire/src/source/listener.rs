@@ -106,7 +106,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
     {
         End::Closed => {}
         End::Left(reason) => {
-            tracing::debug!(%service, ?session, reason = %reason.text, "producer left")
+            tracing::debug!(%service, ?session, reason = %reason.text, "producer left");
         }
         End::Lost(cause) => tracing::info!(%service, ?session, %cause, "producer connection lost"),
     }

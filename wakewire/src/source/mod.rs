@@ -476,7 +476,7 @@ impl SourceConfig {
         Limits {
             frame: frame_limit(self.max_message_bytes),
             idle_ms: 0,
-            ping_ms: ASK_AFTER.as_millis() as u32,
+            ping_ms: u32::try_from(ASK_AFTER.as_millis()).unwrap_or(u32::MAX),
         }
     }
 }

@@ -26,8 +26,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Returns how many messages there are; never none.
-    pub const fn len(&self) -> usize {
-        self.run.count() as usize
+    pub fn len(&self) -> usize {
+        usize::try_from(self.run.count()).unwrap_or(usize::MAX)
     }
 
     /// Returns whether there are none, which does not happen.

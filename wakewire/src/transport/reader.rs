@@ -64,11 +64,6 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// Returns the next piece if it is already here.
-    pub(crate) fn next_received(&mut self) -> Result<Option<Piece>, ReadError> {
-        Ok(self.scanner.next(&mut self.buffer)?)
-    }
-
     async fn fill(&mut self) -> io::Result<bool> {
         let spare = self.buffer.capacity() - self.buffer.len();
         // Never the declared length at once, only about as much again as has really come.

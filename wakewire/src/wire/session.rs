@@ -97,6 +97,7 @@ impl Positions {
     }
 
     /// Takes a stored cursor: have := processed := what is stored (K1). For a start, before any data.
+    #[cfg(test)]
     pub(crate) fn restore(&mut self, session: SessionId, cursor: u64) {
         self.insert(session, cursor, cursor);
     }

@@ -1,5 +1,9 @@
 //! The integration tests, one binary.
 #![allow(
+    clippy::disallowed_methods,
+    reason = "a test may spawn, and bounds its waits by the clock"
+)]
+#![allow(
     clippy::unwrap_used,
     clippy::panic,
     reason = "helpers of tests fail by panicking, like tests"

@@ -2,11 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use super::super::effects::{ConsumerHello, ConsumerKey, Outgoing, Start};
+use super::super::effects::{ConsumerHello, ConsumerKey, Outgoing};
 use super::outbox::payload;
 use super::{Consumer, Down, Fault, Item, PIPE, Up, World};
 use crate::wire::SessionId;
 use crate::wire::frame::DataView;
+use crate::wire::hello::Start;
 use crate::wire::run::Run;
 use crate::wire::session::{Position, Positions, Side};
 

@@ -242,7 +242,7 @@ impl World {
             .collect();
         Err(format!(
             "not drained: {stuck:?} {:?} {:?}",
-            self.hub.view(),
+            self.hub.status(),
             self.hub.connections
         ))
     }

@@ -19,9 +19,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::effects::{ConsumerHello, HubConfig, Outgoing, Start, Wake};
+use super::effects::{ConsumerHello, HubConfig, Outgoing, Wake};
 use super::hub::Hub;
 use crate::wire::SessionId;
+use crate::wire::hello::Start;
 use crate::wire::run::Run;
 use crate::wire::session::Positions;
 use outbox::Outbox;

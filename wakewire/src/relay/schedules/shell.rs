@@ -50,11 +50,11 @@ impl World {
             }
             Some(Up::Consumer(mut hello)) => {
                 if self.fault == Fault::LatestSkipsUnacked && hello.positions.is_empty() {
-                    let sessions = self.hub.view().sessions;
+                    let sessions = self.hub.sessions.iter().map(|(_, session)| session);
                     hello.positions = sessions
-                        .iter()
+                        .filter(|session| session.known)
                         .map(|s| Position {
-                            session: s.session,
+                            session: s.id,
                             processed: s.have,
                             have: s.have,
                         })

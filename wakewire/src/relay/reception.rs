@@ -1,0 +1,175 @@
+//! Enters one who has greeted into the hub, answers, and serves the connection to its end.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
+
+use super::RelayConfig;
+use super::connection::{Connection, End, Signals};
+use super::effects::{ConnectionId, ConsumerHello, ConsumerKey, Refused};
+use super::switchboard::Switchboard;
+use crate::source::frame_limit;
+use crate::transport::door::{Visitor, reject};
+use crate::wire::SessionId;
+use crate::wire::frame::Kind;
+use crate::wire::hello::{self, Code, Consumer, Hello, Limits, Producer, VERSION, Welcome};
+use crate::wire::liveness::ASK_AFTER;
+use crate::wire::session::Position;
+
+/// What a relay is to one who has greeted.
+struct Entered {
+    /// For logs.
+    who: String,
+    welcome: Welcome,
+    /// The origin to stamp into a producer's frames; none for a consumer.
+    origin: Option<u32>,
+}
+
+/// Serves one who has greeted.
+pub(super) async fn serve(
+    config: RelayConfig,
+    board: Arc<Switchboard>,
+    node: SessionId,
+    visitor: Visitor,
+) {
+    let Visitor {
+        hello,
+        positions,
+        mut reader,
+        mut writer,
+    } = visitor;
+    let checksummed = config.endpoint.is_checksummed();
+    let service = &config.service;
+    let (id, bell) = board.enter();
+    let connection = Connection {
+        board: Arc::clone(&board),
+        id,
+        bell,
+        checksummed,
+        pulse: Signals::default(),
+    };
+    let Entered {
+        who,
+        welcome,
+        origin,
+    } = match enter(&config, &board, id, node, hello, positions) {
+        Ok(entered) => entered,
+        Err(refused) => {
+            tracing::warn!(%service, %refused, "refused");
+            if let Err(error) = reject(
+                &mut writer,
+                checksummed,
+                code(&refused),
+                &refused.to_string(),
+            )
+            .await
+            {
+                tracing::debug!(%service, %error, "a peer was not told that it is refused");
+            }
+            return;
+        }
+    };
+    let mut bytes = BytesMut::new();
+    hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
+    reader.scanner().stamp = origin;
+    // A consumer sends control frames only.
+    reader.scanner().limit = if origin.is_some() {
+        welcome.limits.frame
+    } else {
+        hello::POSITIONS_LIMIT
+    };
+    if let Err(error) = writer.write_all(&bytes).await {
+        tracing::debug!(%service, %who, %error, "left while it was greeted");
+        return;
+    }
+    tracing::info!(%service, %who, "connected");
+    let end = if origin.is_some() {
+        connection.produce(reader, writer).await
+    } else {
+        connection.consume(reader, writer).await
+    };
+    match end {
+        End::Left => tracing::info!(%service, %who, "left"),
+        End::Lost(cause) => tracing::info!(%service, %who, %cause, "lost"),
+        End::Told(code) => tracing::info!(%service, %who, ?code, "disconnected"),
+    }
+}
+
+/// Rules R1 and C1.
+fn enter(
+    config: &RelayConfig,
+    board: &Switchboard,
+    id: ConnectionId,
+    node: SessionId,
+    hello: Hello,
+    positions: Vec<Position>,
+) -> Result<Entered, Refused> {
+    let limits = Limits {
+        frame: frame_limit(config.max_message_bytes),
+        idle_ms: 0,
+        ping_ms: u32::try_from(ASK_AFTER.as_millis()).unwrap_or(u32::MAX),
+    };
+    let mut welcome = Welcome {
+        version: VERSION,
+        limits,
+        acked: 0,
+        have: 0,
+        consumers: 0,
+        node,
+    };
+    if let Some(Consumer {
+        name,
+        id: life,
+        at_most_once,
+        start,
+        ..
+    }) = hello.consumer
+    {
+        let who = match &name {
+            Some(name) => format!("consumer `{name}`"),
+            None => format!("consumer {life:?}"),
+        };
+        let key = name.map_or(ConsumerKey::Id(life.0), ConsumerKey::Name);
+        let at_most_once = at_most_once || !config.at_least_once;
+        let hello = ConsumerHello {
+            key,
+            at_most_once,
+            start,
+            positions,
+        };
+        let now = Instant::now().into_std();
+        board.with(|hub, wake| hub.consumer_hello(hello, id, now, wake))?;
+        return Ok(Entered {
+            who,
+            welcome,
+            origin: None,
+        });
+    }
+    // The door takes nobody who is neither consumer nor producer.
+    let (session, first_owed) = hello.producer.map_or(
+        (SessionId(0), 1),
+        |Producer {
+             session,
+             first_owed,
+             ..
+         }| (session, first_owed),
+    );
+    let greeted = board.with(|hub, wake| hub.producer_hello(session, first_owed, id, wake))?;
+    (welcome.acked, welcome.have) = (greeted.acked, greeted.have);
+    welcome.consumers = u32::from(greeted.consumers_attached);
+    Ok(Entered {
+        who: format!("producer {session:?}"),
+        welcome,
+        origin: Some(greeted.origin),
+    })
+}
+
+const fn code(refused: &Refused) -> Code {
+    match refused {
+        Refused::TooManySessions { .. } | Refused::TooManyConsumers { .. } => Code::Busy,
+        Refused::LatestIsLossy | Refused::NamedIsWaitedFor { .. } => Code::Refused,
+        Refused::TooManyPositions { .. } | Refused::Protocol(_) => Code::Protocol,
+    }
+}
