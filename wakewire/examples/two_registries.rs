@@ -33,7 +33,7 @@ struct ControlPlane {
 
 impl ControlPlane {
     fn provision(mut self, name: &str, config: ServiceConfig) -> Result<Self, SinkError> {
-        config.validate(name)?; // the same rules as for a file
+        config.validate(name)?; // the rules that a file is held to
         self.provisioned.insert(name.to_owned(), config);
         Ok(self)
     }
