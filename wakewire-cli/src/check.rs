@@ -2,31 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::ExitCode;
 
 use serde_json::json;
 use wakewire::registry::{Diagnostic, Faults};
 use wakewire::{ServiceConfig, ServiceRegistry, SinkError, SinkType};
 
 use crate::diagnostic;
-
-/// What a command says, to be printed in one place.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Said {
-    /// The answer, for other programs too.
-    pub(crate) stdout: String,
-    /// The talk.
-    pub(crate) stderr: String,
-    /// 0 when the configuration is sound, 2 when it is not.
-    pub(crate) code: u8,
-}
-
-impl Said {
-    /// Returns what the process ends with.
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.code)
-    }
-}
+use crate::said::{REFUSED, Said};
 
 /// Checks a configuration; opens no connection.
 pub(crate) fn run(path: &Path, json: bool, colour: bool) -> Said {
@@ -41,7 +23,8 @@ pub(crate) fn run(path: &Path, json: bool, colour: bool) -> Said {
     }
 }
 
-fn refused(path: &Path, error: &SinkError, json: bool, colour: bool) -> Said {
+/// Says why a configuration is refused.
+pub(crate) fn refused(path: &Path, error: &SinkError, json: bool, colour: bool) -> Said {
     let failure = error.failure();
     let faults = failure
         .source()
@@ -217,6 +200,3 @@ fn shown(name: &str) -> String {
 
 /// What the first line of a service says already.
 const SUMMARISED: &[&str] = &["type", "endpoint", "delivery", "pattern", "targets"];
-
-/// The configuration is not sound, or not there.
-const REFUSED: u8 = 2;

@@ -1,13 +1,25 @@
 //! The command `wakewire`.
 
 mod check;
+mod configuration;
+mod demo;
 mod diagnostic;
+mod duration;
+mod interrupt;
+mod listen;
+mod relay;
+mod said;
+mod send;
+mod talk;
 
-use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
+use tokio::runtime::Builder;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::configuration::Configuration;
+use crate::said::{LOST, Said};
 
 /// Send to a name; the wire wakes on data.
 #[derive(Debug, Parser)]
@@ -15,42 +27,66 @@ use clap::{Parser, Subcommand};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Say more of what happens; twice for all of it. Else `RUST_LOG` says how much.
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    verbose: u8,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Say everything that is wrong with a configuration, or show what it means.
     Check {
-        /// The configuration.
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
+        #[command(flatten)]
+        configuration: Configuration,
         /// Print what was found as JSON.
         #[arg(long)]
         json: bool,
     },
+    /// Send each line of a file or of stdin to a service, and see it delivered.
+    Send(send::Arguments),
+    /// Receive the messages of a service, a line each.
+    Listen(listen::Arguments),
+    /// Pass the messages of a service on from its senders to its consumers.
+    Relay(relay::Arguments),
+    /// Watch messages survive a relay that is killed again and again; then see how fast they are.
+    Demo(demo::Arguments),
+    /// Play a part in the demo.
+    #[command(hide = true)]
+    Cast(demo::cast::Arguments),
 }
 
 fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
-    let Command::Check { config, json } = command;
-    let said = check::run(&configuration(config), json, is_colourful());
-    let printed = io::stdout()
-        .write_all(said.stdout.as_bytes())
-        .and_then(|()| io::stderr().write_all(said.stderr.as_bytes()));
-    match printed {
-        // Nobody reads on: that is theirs to decide, and no failure.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ => said.exit_code(),
-    }
+    let Arguments { command, verbose } = Arguments::parse();
+    let usual = match command {
+        // It has nothing to show but who comes and goes.
+        Command::Relay(_) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    };
+    talk::trace(verbose, usual);
+    let said = match command {
+        Command::Check {
+            configuration,
+            json,
+        } => check::run(&configuration.path(), json, talk::is_colourful()),
+        Command::Send(arguments) => on_runtime(send::run(arguments)),
+        Command::Listen(arguments) => on_runtime(listen::run(arguments)),
+        Command::Relay(arguments) => on_runtime(relay::run(arguments)),
+        Command::Demo(arguments) => on_runtime(demo::run(arguments)),
+        Command::Cast(arguments) => on_runtime(demo::cast::run(arguments)),
+    };
+    said.print()
 }
 
-/// Returns which configuration is meant: as said, else as the environment says, else the one here.
-fn configuration(said: Option<PathBuf>) -> PathBuf {
-    said.or_else(|| std::env::var_os("WAKEWIRE_CONFIG").map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from("services.toml"))
-}
-
-fn is_colourful() -> bool {
-    let forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !forbidden
+/// Runs a command that waits for the network.
+fn on_runtime(command: impl Future<Output = Said>) -> Said {
+    let runtime = match Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Said::fault(format!("cannot start the runtime: {error}"), None, LOST);
+        }
+    };
+    let said = runtime.block_on(command);
+    // A write that blocks for ever is not waited for.
+    runtime.shutdown_background();
+    said
 }

@@ -15,6 +15,7 @@
 mod driver;
 mod lane;
 mod pump;
+mod waiter;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -23,10 +24,11 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use self::lane::{Lane, Offer};
 pub(crate) use self::lane::{Phase, Snapshot};
+use self::waiter::{Waiter, until};
 use crate::backoff::LazyConfig;
 use crate::dialer::Dialer;
 use crate::domain::Admission;
@@ -154,7 +156,7 @@ impl Link {
                 Err(TrySendError::WouldWait(message)) => message,
             };
             if !until(deadline, changed).await {
-                let mut lane = waiter.0.lane.lock();
+                let mut lane = waiter.shared.lane.lock();
                 lane.refused += 1;
                 return Err(lane.full(self.shared.failure()).returning(message));
             }
@@ -196,7 +198,7 @@ impl Link {
             tokio::pin!(changed);
             changed.as_mut().enable();
             {
-                let mut lane = waiter.0.lane.lock();
+                let mut lane = waiter.shared.lane.lock();
                 match lane.phase() {
                     Phase::Up => return Ok(()),
                     Phase::Closed => return Err(lane.refusal(shared.failure())),
@@ -358,61 +360,6 @@ impl std::fmt::Debug for Link {
             "`{}` at {} ({phase:?}; {ledger})",
             self.shared.config.service, self.shared.config.endpoint
         )
-    }
-}
-
-/// Somebody who waits for `changed`; while there is none, nobody is told.
-struct Waiter<'a>(&'a Shared, bool);
-
-impl<'a> Waiter<'a> {
-    fn new(shared: &'a Shared) -> Self {
-        shared.lane.lock().waiters += 1;
-        Self(shared, false)
-    }
-
-    fn connecting(shared: &'a Shared) -> Self {
-        let mut lane = shared.lane.lock();
-        lane.waiters += 1;
-        lane.connects += 1;
-        drop(lane);
-        Self(shared, true)
-    }
-
-    /// Waits for the lane to be so, at most this long; returns whether it is.
-    async fn wait_until(&self, within: Duration, is_so: impl Fn(&Lane) -> bool) -> bool {
-        let deadline = Instant::now().checked_add(within);
-        loop {
-            let changed = self.0.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if is_so(&self.0.lane.lock()) {
-                return true;
-            }
-            if !until(deadline, changed).await {
-                return false;
-            }
-        }
-    }
-}
-
-impl Drop for Waiter<'_> {
-    fn drop(&mut self) {
-        let mut lane = self.0.lane.lock();
-        lane.waiters -= 1;
-        if self.1 {
-            lane.connects -= 1;
-        }
-    }
-}
-
-/// Waits for the event until the deadline; returns whether it came. No deadline: for as long as it takes.
-async fn until(deadline: Option<Instant>, event: impl Future<Output = ()>) -> bool {
-    match deadline {
-        Some(deadline) => timeout_at(deadline, event).await.is_ok(),
-        None => {
-            event.await;
-            true
-        }
     }
 }
 

@@ -6,13 +6,17 @@
 //! A queue of messages was the alternative: one allocation and one reference count per message, and a second
 //! encoding after every reconnect.
 
+mod doubt;
 mod ledger;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use self::doubt::Doubt;
 pub use self::ledger::{Dropped, Ledger};
 use self::segment::Segment;
 use crate::delivery::{Delivery, WhenFull};
@@ -50,8 +54,8 @@ pub(crate) struct Outbox {
     sent: u64,
     /// Everything up to here has left the log.
     released: u64,
-    /// At most once: the last sequence and the number of messages of each write that is not confirmed yet.
-    unconfirmed: VecDeque<(u64, u64)>,
+    /// At most once: what was written and is not confirmed yet.
+    doubt: Doubt,
     /// Frames held, sealed or not.
     held: u64,
     /// Bytes held in sealed segments.
@@ -60,17 +64,8 @@ pub(crate) struct Outbox {
     tail_size: usize,
     /// The largest frame accepted, so that a peer that takes less is noticed before it closes.
     largest: usize,
-    counts: Counts,
-}
-
-/// What has left the log, and how.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    accepted: u64,
-    delivered: u64,
-    in_doubt: u64,
-    dropped: Dropped,
-    undelivered: u64,
+    /// All but `waiting`, which is counted when asked.
+    counts: Ledger,
 }
 
 /// What became of a message that was offered.
@@ -97,12 +92,12 @@ impl Outbox {
             cursor: 1,
             sent: 0,
             released: 0,
-            unconfirmed: VecDeque::new(),
+            doubt: Doubt::default(),
             held: 0,
             sealed_bytes: 0,
             tail_size: SMALLEST_TAIL,
             largest: 0,
-            counts: Counts::default(),
+            counts: Ledger::default(),
         }
     }
 
@@ -129,16 +124,7 @@ impl Outbox {
     /// Returns whether everything up to `sequence` has left the log and, where it was written at most once,
     /// is confirmed or given up as in doubt.
     pub(crate) fn is_settled(&self, sequence: u64) -> bool {
-        let written = self
-            .sealed
-            .front()
-            .map_or(self.tail_first, Segment::first_owed)
-            > sequence;
-        let gone = written || self.held == 0;
-        gone && self
-            .unconfirmed
-            .front()
-            .is_none_or(|&(last, _)| last > sequence)
+        (self.held == 0 || self.first_held() > sequence) && !self.doubt.is_open(sequence)
     }
 
     /// Returns whether there are frames that the connection has not taken.
@@ -163,22 +149,11 @@ impl Outbox {
 
     /// Returns where every accepted message is.
     pub(crate) fn ledger(&self) -> Ledger {
-        let Counts {
-            accepted,
-            delivered,
-            in_doubt,
-            dropped,
-            undelivered,
-        } = self.counts;
         let waiting =
             self.sealed.iter().map(Segment::owed).sum::<u64>() + (self.next - self.tail_first);
         Ledger {
-            accepted,
-            delivered,
-            in_doubt,
-            dropped,
-            undelivered,
             waiting,
+            ..self.counts
         }
     }
 
@@ -218,11 +193,6 @@ impl Outbox {
         outcome
     }
 
-    /// Returns whether a message of no bytes would be taken now.
-    pub(crate) fn has_some_room(&self) -> bool {
-        self.has_room(1)
-    }
-
     /// Takes frames from the cursor on, about `limit` bytes of them, without copying. Returns whether there
     /// were any.
     pub(crate) fn take(&mut self, limit: usize, pieces: &mut Vec<Bytes>) -> bool {
@@ -256,20 +226,14 @@ impl Outbox {
 
     /// Rules P3 and P4: forgets what may be forgotten and puts the cursor behind what the peer has.
     pub(crate) fn welcomed(&mut self, acked: u64, have: u64) -> Result<(), ProtocolError> {
+        self.check_sent(acked.max(have))?;
         self.acknowledged(acked)?;
         match self.limits.delivery {
-            Delivery::AtLeastOnce if have > self.sent => {
-                return Err(ProtocolError::AckBeyondSent {
-                    seq: have,
-                    sent: self.sent,
-                });
-            }
             Delivery::AtLeastOnce => self.cursor = have.max(self.released) + 1,
             Delivery::AtMostOnce => {
                 self.confirm(have);
                 // The rest of what earlier connections wrote stays in doubt.
-                self.unconfirmed.clear();
-                self.cursor = self.cursor.max(self.released + 1);
+                self.doubt.forget();
             }
         }
         Ok(())
@@ -277,12 +241,7 @@ impl Outbox {
 
     /// Rule P3: forgets everything up to `seq`. Going back is ignored. Returns how many frames that frees.
     pub(crate) fn acknowledged(&mut self, seq: u64) -> Result<u64, ProtocolError> {
-        if seq > self.sent {
-            return Err(ProtocolError::AckBeyondSent {
-                seq,
-                sent: self.sent,
-            });
-        }
+        self.check_sent(seq)?;
         match self.limits.delivery {
             Delivery::AtLeastOnce => {
                 let released = self.release(seq);
@@ -301,11 +260,12 @@ impl Outbox {
     /// the log. Some of it may have arrived, so none of it is sent again.
     pub(crate) fn written(&mut self) {
         if self.limits.delivery == Delivery::AtMostOnce {
-            let last = self.cursor - 1;
+            let (first, last) = (self.first_held(), self.sent);
             let released = self.release(last);
             if released > 0 {
-                self.counts.in_doubt += released;
-                self.unconfirmed.push_back((last, released));
+                let confirmed = self.doubt.wrote(first, last, released);
+                self.counts.delivered += confirmed;
+                self.counts.in_doubt += released - confirmed;
             }
         }
     }
@@ -313,11 +273,13 @@ impl Outbox {
     /// At most once: the connection is over, so what is not confirmed will not be: it stays in doubt.
     pub(crate) fn disconnected(&mut self) {
         self.written();
-        self.unconfirmed.clear();
+        self.doubt.forget();
     }
 
-    /// Gives up everything that is still owed; returns how many messages that were.
+    /// Gives up everything that is still owed; returns how many messages that were. What is under way at most
+    /// once may have arrived: it is in doubt, not given up.
     pub(crate) fn give_up(&mut self) -> u64 {
+        self.written();
         self.seal();
         let given_up = self.release(self.next - 1);
         self.counts.undelivered += given_up;
@@ -340,15 +302,25 @@ impl Outbox {
                 && self.sealed_bytes + self.tail.len() + length <= self.limits.bytes)
     }
 
-    /// At most once: the peer has everything up to `seq`. Counted by whole writes.
-    fn confirm(&mut self, seq: u64) {
-        while let Some(&(last, count)) = self.unconfirmed.front()
-            && last <= seq
-        {
-            self.counts.in_doubt -= count;
-            self.counts.delivered += count;
-            self.unconfirmed.pop_front();
+    /// What is behind us can always be named again, also when it was given up without being sent.
+    fn check_sent(&self, seq: u64) -> Result<(), ProtocolError> {
+        let sent = self.sent.max(self.released);
+        if seq > sent {
+            return Err(ProtocolError::AckBeyondSent { seq, sent });
         }
+        Ok(())
+    }
+
+    /// Returns the first sequence in the log, or the next one when the log is empty.
+    fn first_held(&self) -> u64 {
+        let sealed = self.sealed.front();
+        sealed.map_or(self.tail_first, Segment::first_owed)
+    }
+
+    fn confirm(&mut self, seq: u64) {
+        let confirmed = self.doubt.confirm(seq);
+        self.counts.in_doubt -= confirmed;
+        self.counts.delivered += confirmed;
     }
 
     fn release(&mut self, seq: u64) -> u64 {

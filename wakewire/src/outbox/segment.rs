@@ -25,6 +25,11 @@ impl Segment {
         self.run.last
     }
 
+    #[cfg(test)]
+    pub(super) const fn run_first(&self) -> u64 {
+        self.run.first
+    }
+
     pub(super) const fn first_owed(&self) -> u64 {
         self.owed_from
     }

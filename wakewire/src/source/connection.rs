@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::inbox::Inbox;
 use super::progress::{Acker, Progress};
@@ -72,12 +73,21 @@ impl<'a> Connection<'a> {
     }
 
     /// Runs it to its end.
-    pub(super) async fn run(&self, reader: Reader, writer: Writer) -> End {
-        tokio::select! {
-            end = self.read(reader) => end,
-            end = self.write(writer) => end,
+    pub(super) async fn run(&self, mut reader: Reader, mut writer: Writer) -> End {
+        let end = tokio::select! {
+            end = self.read(&mut reader) => end,
+            end = self.write(&mut writer) => end,
             end = self.watch() => end,
+        };
+        if matches!(end, End::Closed) {
+            // A socket that is closed with something unread in it is reset, and the acknowledgements that the
+            // peer has not read yet are gone: what comes is read until the peer has heard the goodbye.
+            let heard = async { while let Ok(Some(_)) = reader.next().await {} };
+            if timeout(LINGER, heard).await.is_err() {
+                tracing::debug!("the peer does not hear the goodbye");
+            }
         }
+        end
     }
 
     /// Returns whether anything was received over it.
@@ -85,7 +95,7 @@ impl<'a> Connection<'a> {
         self.received.load(Relaxed) > 0
     }
 
-    async fn read(&self, mut reader: Reader) -> End {
+    async fn read(&self, reader: &mut Reader) -> End {
         loop {
             if !self.inbox.has_room() {
                 self.paused.store(true, Relaxed);
@@ -167,7 +177,7 @@ impl<'a> Connection<'a> {
         self.acker.urge();
     }
 
-    async fn write(&self, mut writer: Writer) -> End {
+    async fn write(&self, writer: &mut Writer) -> End {
         let mut bytes = BytesMut::new();
         loop {
             self.acker.due(|| self.has_news()).await;
@@ -264,3 +274,6 @@ impl<'a> Connection<'a> {
         }
     }
 }
+
+/// How long a peer may take to hear a goodbye.
+const LINGER: Duration = Duration::from_secs(1);

@@ -1,55 +1,42 @@
 //! Where messages come from: a relay that is subscribed to, or an endpoint that is listened at.
 
+mod closer;
+mod config;
 mod connection;
 mod delivery;
 mod inbox;
 mod listener;
 mod progress;
+mod stats;
 mod subscriber;
 mod view;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::ErrorKind;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+pub(crate) use self::closer::Closer;
+pub(crate) use self::config::{SourceConfig, frame_limit, listen_error};
 pub use self::delivery::{Delivered, Deliveries};
 use self::inbox::{Inbox, Item};
 use self::progress::{Acker, Progress};
+use self::stats::MISSED_KEPT;
+pub use self::stats::{Missed, SourceStats};
 pub use self::view::{Batch, MessageView, Views};
-use crate::backoff::LazyConfig;
-use crate::endpoint::Endpoint;
-use crate::error::{Failure, Phase, SinkError};
+use crate::error::{Phase, SinkError};
 use crate::message::Message;
 use crate::transport::door::Door;
 use crate::wire::SessionId;
 use crate::wire::frame::DataView;
-use crate::wire::hello::Limits;
 pub use crate::wire::hello::Start;
-use crate::wire::liveness::ASK_AFTER;
 use crate::wire::run::Run;
 use crate::wire::session::Side;
-
-/// What a source needs to know of its service.
-#[derive(Clone, Debug)]
-pub(crate) struct SourceConfig {
-    pub(crate) service: Arc<str>,
-    pub(crate) endpoint: Endpoint,
-    /// Subscribe to a relay; else bind the endpoint and listen.
-    pub(crate) subscribes: bool,
-    pub(crate) at_most_once: bool,
-    pub(crate) max_message_bytes: usize,
-    pub(crate) lazy: LazyConfig,
-    /// The name by which a relay waits for this consumer.
-    pub(crate) consumer: Option<String>,
-    pub(crate) start: Start,
-}
 
 /// Receives the messages of one service; owned by one reader.
 ///
@@ -95,28 +82,6 @@ pub struct MessageSource {
     closed: bool,
 }
 
-/// Closes a source that belongs to somebody else.
-#[derive(Debug)]
-pub(crate) struct Closer {
-    inbox: Weak<Inbox>,
-    acker: Weak<Acker>,
-}
-
-impl Closer {
-    /// Returns whether the source still exists.
-    pub(crate) fn is_needed(&self) -> bool {
-        self.inbox.strong_count() > 0
-    }
-
-    /// Acknowledges what was processed and closes; the source's owner gets `None`.
-    pub(crate) fn close(self) {
-        if let (Some(inbox), Some(acker)) = (self.inbox.upgrade(), self.acker.upgrade()) {
-            inbox.close();
-            acker.urge();
-        }
-    }
-}
-
 /// The run that messages are taken from.
 #[derive(Debug)]
 struct Current {
@@ -125,29 +90,6 @@ struct Current {
     run: Run,
     /// What was handed out last, processed when the next one is asked for.
     in_hand: Option<u64>,
-}
-
-/// What a source has counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SourceStats {
-    /// Messages handed to the application.
-    pub received: u64,
-    /// Messages that will not come: see [`Missed`].
-    pub missed: u64,
-    /// Connections made.
-    pub connects: u64,
-}
-
-/// Messages that a consumer had to be told it missed (promise 3 of the delivery rules): others had
-/// acknowledged them while it was away, or it is one that is not waited for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Missed {
-    /// The producer's session, abbreviated.
-    pub session: String,
-    /// The numbers within that session.
-    pub numbers: RangeInclusive<u64>,
 }
 
 impl MessageSource {
@@ -237,6 +179,20 @@ impl MessageSource {
     ///
     /// Dropped early, no message is lost.
     pub async fn recv_batch(&mut self) -> Result<Option<Batch<'_>>, SinkError> {
+        self.recv_batch_up_to(usize::MAX).await
+    }
+
+    /// Like [`recv_batch`](Self::recv_batch), with so many messages at most, and one at least: for a reader
+    /// who wants no more than these to count as processed.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, no message is lost.
+    pub async fn recv_batch_up_to(&mut self, most: usize) -> Result<Option<Batch<'_>>, SinkError> {
         loop {
             if let Some(current) = &mut self.current {
                 if let Some(sequence) = current.in_hand.take() {
@@ -261,9 +217,8 @@ impl MessageSource {
         let Some(current) = &mut self.current else {
             return Ok(None);
         };
-        let run = current.run.clone();
+        let run = current.run.take(u64::try_from(most).unwrap_or(u64::MAX));
         current.in_hand = Some(run.last);
-        current.run.first = run.last + 1;
         self.bytes += run.bytes.len();
         self.stats.received += run.count();
         Ok(Some(Batch::new(self, run)))
@@ -415,6 +370,7 @@ impl MessageSource {
             let door = Door::open(&config.endpoint, &config.service)
                 .await
                 .map_err(|error| listen_error(config.failure(), error))?;
+            tracing::info!(service = %config.service, endpoint = %config.endpoint, "listening");
             runtime.spawn(listener::run(config, inbox, acker, door))
         });
         Ok(())
@@ -453,54 +409,5 @@ impl fmt::Debug for MessageSource {
     }
 }
 
-impl SourceConfig {
-    fn failure(&self) -> Failure {
-        Failure::new(Arc::clone(&self.service)).endpoint(self.endpoint.to_string())
-    }
-
-    fn error(&self, phase: Phase, cause: &str) -> SinkError {
-        SinkError::ConnectionFailed(self.failure().phase(phase).because(cause))
-    }
-
-    fn refused(&self, cause: &str, hint: &str) -> SinkError {
-        SinkError::Protocol(
-            self.failure()
-                .phase(Phase::Handshake)
-                .because(cause)
-                .hint(hint),
-        )
-    }
-
-    /// What this side may be sent.
-    fn limits(&self) -> Limits {
-        Limits {
-            frame: frame_limit(self.max_message_bytes),
-            idle_ms: 0,
-            ping_ms: u32::try_from(ASK_AFTER.as_millis()).unwrap_or(u32::MAX),
-        }
-    }
-}
-
-/// Says why an endpoint cannot be listened at.
-pub(crate) fn listen_error(failure: Failure, error: std::io::Error) -> SinkError {
-    let hint = match error.kind() {
-        ErrorKind::AddrInUse => "one process at a time listens at an endpoint",
-        ErrorKind::NotFound => "create the directory of the socket",
-        _ => "may this process bind that endpoint?",
-    };
-    SinkError::Io(failure.phase(Phase::Listen).because(error).hint(hint))
-}
-
-/// The largest frame body of a service: the payload, and the extensions beside it.
-pub(crate) fn frame_limit(max_message_bytes: usize) -> u32 {
-    u32::try_from(max_message_bytes.saturating_add(EXTENSIONS)).unwrap_or(u32::MAX)
-}
-
-/// More than all extensions of this version together.
-const EXTENSIONS: usize = 1024;
-
 /// At full speed a millisecond is more than a whole default buffer: acknowledge by bytes as well.
 const URGE_AFTER: usize = 64 * 1024;
-
-/// Entries of what was missed that nobody asked for.
-const MISSED_KEPT: usize = 1000;

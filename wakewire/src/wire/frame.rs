@@ -1,11 +1,9 @@
 //! One frame: a header of 32 bytes, then extensions and payload, or a control frame's CBOR. No I/O, no clock.
 
-use std::sync::Arc;
+use bytes::{Bytes, BytesMut};
 
-use bytes::{BufMut, Bytes, BytesMut};
-
-use super::ProtocolError;
-use crate::message::{Message, MessagePriority, Precision};
+use super::{ProtocolError, extensions};
+use crate::message::{Message, MessagePriority};
 
 /// What every frame starts with.
 pub(crate) const HEADER: usize = 32;
@@ -164,7 +162,7 @@ pub(crate) fn checksum(header: &[u8; HEADER], body: &[u8]) -> u32 {
 
 /// Returns how many bytes a message takes on the wire.
 pub(crate) fn encoded_length(message: &Message) -> usize {
-    HEADER + extensions_length(message) + message.payload.len()
+    HEADER + extensions::length(message) + message.payload.len()
 }
 
 /// Appends a message as one `Data` frame. The caller has checked its size.
@@ -174,7 +172,7 @@ pub(crate) fn encode_message(
     checksummed: bool,
     out: &mut BytesMut,
 ) {
-    let extensions = extensions_length(message);
+    let extensions = extensions::length(message);
     let mut header = Header {
         length: u32::try_from(extensions + message.payload.len()).unwrap_or(u32::MAX),
         kind: Kind::Data,
@@ -199,16 +197,7 @@ pub(crate) fn encode_message(
     header.flags |= EXTENSIONS;
     let start = out.len();
     out.extend_from_slice(&header.encode());
-    out.put_u16_le(u16::try_from(extensions - 2).unwrap_or(u16::MAX));
-    if let Some(target) = &message.target {
-        put_extension(out, Tag::Target, target.as_bytes());
-    }
-    if let Some(id) = &message.correlation_id {
-        put_extension(out, Tag::CorrelationId, id.as_bytes());
-    }
-    if let Some(precision) = message.precision {
-        put_extension(out, Tag::Precision, &[precision_code(precision)]);
-    }
+    extensions::put(message, extensions, out);
     out.extend_from_slice(&message.payload);
     if checksummed {
         let sum = checksum(&header.encode(), &out[start + HEADER..]);
@@ -262,16 +251,15 @@ impl<'a> DataView<'a> {
         if self.header.flags & EXTENSIONS == 0 {
             return Ok(0);
         }
-        let length = self
-            .body
-            .first_chunk()
-            .map(|bytes| usize::from(u16::from_le_bytes(*bytes)) + 2);
-        length
-            .filter(|&length| length <= self.body.len())
-            .ok_or_else(|| ProtocolError::Malformed {
-                kind: Kind::Data,
-                what: "extensions longer than the frame".to_owned(),
-            })
+        extensions::end(self.body)
+    }
+
+    /// Refuses extensions that [`message`](Self::message) could not read; costs nothing where there are none.
+    pub(super) fn check(&self) -> Result<(), ProtocolError> {
+        if self.header.flags & EXTENSIONS == 0 {
+            return Ok(());
+        }
+        extensions::check(self.body)
     }
 
     /// Makes an owned message whose payload shares `frame`, the memory that this view borrows from.
@@ -285,87 +273,9 @@ impl<'a> DataView<'a> {
             ..Message::default()
         };
         if start > 0 {
-            read_extensions(&self.body[2..start], &mut message)?;
+            extensions::read(self.body, &mut message)?;
         }
         Ok(message)
-    }
-}
-
-#[derive(Clone, Copy)]
-#[repr(u8)]
-enum Tag {
-    Target = 1,
-    CorrelationId = 2,
-    Precision = 3,
-}
-
-/// Tag and length before each extension.
-const EXTENSION_HEAD: usize = 3;
-
-fn extensions_length(message: &Message) -> usize {
-    if message.target.is_none() && message.correlation_id.is_none() && message.precision.is_none() {
-        return 0;
-    }
-    let text =
-        |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| EXTENSION_HEAD + text.len());
-    let precision = if message.precision.is_some() {
-        EXTENSION_HEAD + 1
-    } else {
-        0
-    };
-    2 + text(&message.target) + text(&message.correlation_id) + precision
-}
-
-fn put_extension(out: &mut BytesMut, tag: Tag, value: &[u8]) {
-    out.put_u8(tag as u8);
-    out.put_u16_le(u16::try_from(value.len()).unwrap_or(u16::MAX));
-    out.extend_from_slice(value);
-}
-
-/// Reads tag, length, value triples; a tag that this version does not know is skipped, so that later ones
-/// may add some.
-fn read_extensions(mut bytes: &[u8], message: &mut Message) -> Result<(), ProtocolError> {
-    let malformed = |what: &str| ProtocolError::Malformed {
-        kind: Kind::Data,
-        what: what.to_owned(),
-    };
-    while let Some((head, rest)) = bytes.split_first_chunk::<EXTENSION_HEAD>() {
-        let length = usize::from(u16::from_le_bytes([head[1], head[2]]));
-        let (value, rest) = rest
-            .split_at_checked(length)
-            .ok_or_else(|| malformed("an extension is cut off"))?;
-        let text = || {
-            std::str::from_utf8(value)
-                .map(Arc::from)
-                .map_err(|_| malformed("an extension is not UTF-8"))
-        };
-        match head[0] {
-            tag if tag == Tag::Target as u8 => message.target = Some(text()?),
-            tag if tag == Tag::CorrelationId as u8 => message.correlation_id = Some(text()?),
-            tag if tag == Tag::Precision as u8 => message.precision = precision_from(value),
-            _ => {}
-        }
-        bytes = rest;
-    }
-    if bytes.is_empty() {
-        Ok(())
-    } else {
-        Err(malformed("an extension is cut off"))
-    }
-}
-
-const fn precision_code(precision: Precision) -> u8 {
-    match precision {
-        Precision::TokenNative => 1,
-        Precision::FixedPoint8 => 2,
-    }
-}
-
-const fn precision_from(value: &[u8]) -> Option<Precision> {
-    match value {
-        [1] => Some(Precision::TokenNative),
-        [2] => Some(Precision::FixedPoint8),
-        _ => None,
     }
 }
 

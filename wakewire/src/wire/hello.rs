@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use minicbor::{Decode, Encode};
 
-use super::frame::{self, Header, Kind};
+use super::frame::{self, Header, Kind, SEQUENCE_LIMIT};
 use super::session::Position;
 use super::{ProtocolError, SessionId};
 
@@ -11,7 +11,7 @@ use super::{ProtocolError, SessionId};
 pub(crate) const VERSION: u32 = 1;
 
 /// The first frame of whoever dials.
-#[derive(Clone, Debug, Decode, Encode)]
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
 #[cbor(map)]
 pub(crate) struct Hello {
     /// The oldest version it speaks.
@@ -34,13 +34,14 @@ pub(crate) struct Hello {
 }
 
 /// What a producer says of itself.
-#[derive(Clone, Debug, Decode, Encode)]
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
 #[cbor(map)]
 pub(crate) struct Producer {
     #[n(0)]
     pub(crate) session: SessionId,
     /// The number after the last one acknowledged (rule P2).
     #[n(1)]
+    #[cbor(decode_with = "real_sequence")]
     pub(crate) first_owed: u64,
     /// Whether frames leave its outbox when written.
     #[n(2)]
@@ -48,7 +49,7 @@ pub(crate) struct Producer {
 }
 
 /// What a consumer says of itself (rule C1). Its positions follow in as many `Positions` frames as they need.
-#[derive(Clone, Debug, Decode, Encode)]
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
 #[cbor(map)]
 pub(crate) struct Consumer {
     /// The name it is waited for by; none for an unnamed one.
@@ -100,7 +101,7 @@ pub(crate) struct Limits {
 }
 
 /// The answer to a `Hello` that is taken.
-#[derive(Clone, Debug, Decode, Encode)]
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
 #[cbor(map)]
 pub(crate) struct Welcome {
     /// The version that both speak.
@@ -110,9 +111,11 @@ pub(crate) struct Welcome {
     pub(crate) limits: Limits,
     /// To a producer: may be forgotten up to here.
     #[n(2)]
+    #[cbor(decode_with = "sequence")]
     pub(crate) acked: u64,
     /// To a producer: need not be sent again up to here, but must be kept.
     #[n(3)]
+    #[cbor(decode_with = "sequence")]
     pub(crate) have: u64,
     /// To a producer: 0 when nobody takes messages at present. A listener counts itself.
     #[n(4)]
@@ -123,7 +126,7 @@ pub(crate) struct Welcome {
 }
 
 /// The answer to a `Hello` that is not taken, or the reason of a `Close`.
-#[derive(Clone, Debug, Decode, Encode)]
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
 #[cbor(map)]
 pub(crate) struct Reject {
     #[n(0)]
@@ -183,10 +186,11 @@ impl Code {
 }
 
 /// Part of what a consumer has and has processed.
-#[derive(Clone, Debug, Decode, Encode)]
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
 #[cbor(map)]
 pub(crate) struct PositionList {
     #[n(0)]
+    #[cbor(decode_with = "position_list")]
     pub(crate) positions: Vec<Position>,
 }
 
@@ -198,6 +202,7 @@ pub(crate) struct Gap {
     #[n(0)]
     pub(crate) session: SessionId,
     #[n(1)]
+    #[cbor(decode_with = "sequence")]
     pub(crate) after: u64,
     /// Left out by the consumer's own filter, so not missed.
     #[n(2)]
@@ -230,6 +235,42 @@ impl<'b, C> Decode<'b, C> for SessionId {
     }
 }
 
+/// Reads a sequence, or 0 for "none yet". One that is out of range is refused here, so that nobody who counts
+/// with it can overflow.
+fn sequence<C>(d: &mut minicbor::Decoder<'_>, _: &mut C) -> Result<u64, minicbor::decode::Error> {
+    in_range(d.u64()?)
+}
+
+fn in_range(number: u64) -> Result<u64, minicbor::decode::Error> {
+    if number >= SEQUENCE_LIMIT {
+        let what = format!("sequence {number} is out of range");
+        return Err(minicbor::decode::Error::message(what));
+    }
+    Ok(number)
+}
+
+/// Reads the sequence of a message: they start at 1.
+fn real_sequence<C>(
+    d: &mut minicbor::Decoder<'_>,
+    context: &mut C,
+) -> Result<u64, minicbor::decode::Error> {
+    match sequence(d, context)? {
+        0 => Err(minicbor::decode::Error::message("there is no message 0")),
+        number => Ok(number),
+    }
+}
+
+fn position_list<C>(
+    d: &mut minicbor::Decoder<'_>,
+    context: &mut C,
+) -> Result<Vec<Position>, minicbor::decode::Error> {
+    let positions: Vec<Position> = d.decode_with(context)?;
+    for position in &positions {
+        in_range(position.processed.max(position.have))?;
+    }
+    Ok(positions)
+}
+
 /// Appends a control frame with a CBOR body.
 pub(crate) fn encode(kind: Kind, body: &impl Encode<()>, checksummed: bool, out: &mut BytesMut) {
     encode_with(Header::control(kind), body, checksummed, out);
@@ -254,8 +295,13 @@ pub(crate) fn decode<'b, T: Decode<'b, ()>>(
     kind: Kind,
     body: &'b [u8],
 ) -> Result<T, ProtocolError> {
-    minicbor::decode(body).map_err(|error| ProtocolError::Malformed {
-        kind,
-        what: error.to_string(),
-    })
+    let malformed = |what: String| ProtocolError::Malformed { kind, what };
+    let mut decoder = minicbor::Decoder::new(body);
+    let value = decoder
+        .decode()
+        .map_err(|error| malformed(error.to_string()))?;
+    if decoder.position() < body.len() {
+        return Err(malformed("something follows the map".to_owned()));
+    }
+    Ok(value)
 }

@@ -1,11 +1,16 @@
 //! The protocol `wakewire/1` as values: frames, greetings, and the delivery rules. No I/O, no clock.
 
+mod extensions;
 pub(crate) mod frame;
 pub(crate) mod hello;
 pub(crate) mod liveness;
 pub(crate) mod run;
 pub(crate) mod scan;
 pub(crate) mod session;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod vectors;
 
 use std::fmt;
 

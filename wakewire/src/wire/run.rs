@@ -29,6 +29,21 @@ impl Run {
         }
     }
 
+    /// Takes up to so many frames off, one at least; walks over their headers unless it is all of them.
+    pub(crate) fn take(&mut self, most: u64) -> Self {
+        if most >= self.count() {
+            let all = self.clone();
+            self.first = self.last + 1;
+            self.bytes = Bytes::new();
+            return all;
+        }
+        let mut front = self.clone();
+        self.skip_to(self.first + most.max(1));
+        front.last = self.first - 1;
+        front.bytes.truncate(front.bytes.len() - self.bytes.len());
+        front
+    }
+
     /// Takes the first frame off.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         if self.first > self.last {

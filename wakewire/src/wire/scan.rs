@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::ProtocolError;
-use super::frame::{self, CHECKSUM, HEADER, Header, Kind};
+use super::frame::{self, CHECKSUM, DataView, HEADER, Header, Kind};
 use super::run::Run;
 
 /// What stood at the front of the receive buffer.
@@ -55,7 +55,9 @@ impl Scanner {
         let (origin, first) = (head.origin, head.sequence);
         let (mut last, mut end) = (first, head.frame_length());
         self.stamp(buffer);
-        while let Some(next) = self.whole_frame(&buffer[end..])? {
+        // An error behind whole frames is found again by the next call: what came before it is not lost by it,
+        // however the stream was cut.
+        while let Ok(Some(next)) = self.whole_frame(&buffer[end..]) {
             if next.kind != Kind::Data || next.origin != origin || next.sequence != last + 1 {
                 break;
             }
@@ -100,6 +102,13 @@ impl Scanner {
             }
         } else if self.checksummed {
             return Err(ProtocolError::NoChecksum);
+        }
+        if header.kind == Kind::Data {
+            if header.sequence == 0 {
+                return Err(ProtocolError::Sequence(0));
+            }
+            // Here, so that the application never meets a message that cannot be read.
+            DataView { header, body }.check()?;
         }
         Ok(Some(header))
     }

@@ -41,6 +41,34 @@ async fn what_was_sent_before_the_listener_starts_arrives() {
 }
 
 #[tokio::test]
+async fn a_batch_of_so_many_leaves_the_rest_to_the_next_listener() {
+    for (_place, text) in both("") {
+        let sender = factory(&text);
+        let sink = sender.create_sink("direct").await.unwrap();
+        // More than fits between the two: what lies unread when a listener closes takes nothing with it.
+        for n in 0..3000 {
+            let mut payload = vec![0; 2048];
+            payload[..8].copy_from_slice(&u64::to_le_bytes(n));
+            sink.send(wakewire::Message::new(payload)).await.unwrap();
+        }
+        let mut next = 0;
+        for most in [0, 1, 1, 1, 7, 500, 10_000] {
+            let receiver = factory(&text);
+            let mut source = receiver.create_source("direct").await.unwrap();
+            let batch = soon(source.recv_batch_up_to(most)).await.unwrap().unwrap();
+            assert!(batch.len() <= most.max(1), "{batch:?}");
+            for view in &batch {
+                assert_eq!(view.payload()[..8], u64::to_le_bytes(next));
+                next += 1;
+            }
+            assert!(source.close(Duration::from_secs(5)).await);
+        }
+        let report = sender.close(Duration::from_secs(5)).await;
+        assert_eq!(report.delivered, next, "{report:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_listener_that_dies_with_messages_in_hand_loses_none() {
     for (_place, text) in both("") {
         let sender = factory(&text);

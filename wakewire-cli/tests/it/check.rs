@@ -1,10 +1,5 @@
 //! `wakewire check` as it is called.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that panics has failed, as it should"
-)]
-
 use std::path::Path;
 use std::process::{Command, Output};
 

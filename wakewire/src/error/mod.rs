@@ -1,10 +1,13 @@
 //! What went wrong, where, how often it was tried, and what to do. No I/O, no clock.
 
+mod phase;
+
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+pub use self::phase::Phase;
 use crate::domain::Refusal;
 use crate::message::Message;
 
@@ -366,49 +369,6 @@ impl PartialFailure {
     /// Returns the targets that did not, each with its error.
     pub fn failed(&self) -> &[(String, SinkError)] {
         &self.0.failed
-    }
-}
-
-/// Where on its way something failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Phase {
-    /// Finding the service or its address.
-    Resolve,
-    /// Taking the message over, before anything was sent.
-    Accept,
-    /// Binding the endpoint to listen.
-    Listen,
-    /// Opening the connection.
-    Dial,
-    /// Agreeing on encryption.
-    Tls,
-    /// Greeting the peer.
-    Handshake,
-    /// Writing to the connection.
-    Write,
-    /// Reading from the connection.
-    Read,
-    /// Waiting for the acknowledgement.
-    Ack,
-    /// Draining and closing.
-    Close,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Resolve => "resolving",
-            Self::Accept => "accepting the message",
-            Self::Listen => "binding the endpoint",
-            Self::Dial => "dialing",
-            Self::Tls => "agreeing on encryption",
-            Self::Handshake => "greeting the peer",
-            Self::Write => "writing",
-            Self::Read => "reading",
-            Self::Ack => "waiting for the acknowledgement",
-            Self::Close => "closing",
-        })
     }
 }
 

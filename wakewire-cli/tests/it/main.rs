@@ -1,0 +1,13 @@
+//! The command as it is called: real processes, one binary of tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, as it should; it waits for what other processes do, and has a clock to give up by"
+)]
+
+mod check;
+mod demo;
+mod direct;
+mod relay;
+mod support;

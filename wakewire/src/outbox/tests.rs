@@ -1,0 +1,526 @@
+//! The outbox against a model that keeps every message by its number.
+
+use bytes::{Bytes, BytesMut};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::{Appended, Dropped, Ledger, Limits, Outbox};
+use crate::delivery::{Delivery, WhenFull};
+use crate::message::Message;
+use crate::wire::SessionId;
+use crate::wire::frame::{encode_message, encoded_length};
+use crate::wire::scan::{Piece, Scanner};
+
+/// Where a numbered message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Waiting,
+    /// Written at most once, by the write of this index.
+    Doubt(usize),
+    Delivered,
+    Dropped,
+    Undelivered,
+}
+
+/// The same rules, told the long way.
+#[derive(Debug)]
+struct Model {
+    limits: Limits,
+    /// By sequence − 1.
+    places: Vec<Place>,
+    frames: Vec<Bytes>,
+    /// Accepted, but given up before it had a number.
+    unnumbered: Dropped,
+    /// The next to be handed out.
+    cursor: u64,
+    sent: u64,
+    /// What the peer may name: everything sent or given up.
+    passed: u64,
+    /// The last sequence of each write, and whether it may still be confirmed.
+    writes: Vec<(u64, bool)>,
+    /// The highest acknowledgement heard.
+    heard: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    Append(usize),
+    Take(usize),
+    Acknowledge(Which),
+    Welcome(Which, Which),
+    Disconnect,
+    Written,
+    GiveUp,
+    Shrink,
+}
+
+/// A number to be acknowledged: a share of what was sent, or so many beyond it.
+#[derive(Clone, Debug)]
+enum Which {
+    Within(prop::sample::Index),
+    Beyond(u64),
+}
+
+impl Model {
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            places: Vec::new(),
+            frames: Vec::new(),
+            unnumbered: Dropped::default(),
+            cursor: 1,
+            sent: 0,
+            passed: 0,
+            writes: Vec::new(),
+            heard: 0,
+        }
+    }
+
+    fn forgets(&self) -> bool {
+        self.limits.delivery == Delivery::AtMostOnce
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = u64> + '_ {
+        (1..)
+            .zip(&self.places)
+            .filter(|(_, place)| **place == Place::Waiting)
+            .map(|(sequence, _)| sequence)
+    }
+
+    fn place(&mut self, sequence: u64, place: Place) {
+        self.places[usize::try_from(sequence).unwrap() - 1] = place;
+    }
+
+    fn frame(&self, sequence: u64) -> &Bytes {
+        &self.frames[usize::try_from(sequence).unwrap() - 1]
+    }
+
+    fn count(&self, is_so: impl Fn(Place) -> bool) -> u64 {
+        self.places.iter().filter(|place| is_so(**place)).count() as u64
+    }
+
+    fn ledger(&self) -> Ledger {
+        let Dropped { newest, oldest } = self.unnumbered;
+        let oldest = oldest + self.count(|place| place == Place::Dropped);
+        Ledger {
+            accepted: self.places.len() as u64 + self.unnumbered.total(),
+            delivered: self.count(|place| place == Place::Delivered),
+            in_doubt: self.count(|place| matches!(place, Place::Doubt(_))),
+            dropped: Dropped { newest, oldest },
+            undelivered: self.count(|place| place == Place::Undelivered),
+            waiting: self.waiting().count() as u64,
+        }
+    }
+
+    /// Bytes of what waits, and of what shares a piece of memory with it (`kept`).
+    fn has_room(&self, length: usize, kept: usize) -> bool {
+        let bytes: usize = self.waiting().map(|s| self.frame(s).len()).sum();
+        let held = self.waiting().count();
+        held == 0 || (held < self.limits.messages && bytes + kept + length <= self.limits.bytes)
+    }
+
+    fn append(&mut self, message: &Message, kept: usize) -> Appended {
+        let length = encoded_length(message);
+        let mut outcome = Appended::Accepted;
+        if !self.has_room(length, kept) {
+            match self.limits.when_full {
+                WhenFull::Block | WhenFull::Reject => return Appended::Full,
+                WhenFull::DropNewest => {
+                    self.unnumbered.newest += 1;
+                    return Appended::Dropped;
+                }
+                WhenFull::DropOldest => {
+                    outcome = Appended::Dropped;
+                    while !self.has_room(length, kept) {
+                        let Some(oldest) = self.waiting().find(|s| *s >= self.cursor) else {
+                            self.unnumbered.oldest += 1;
+                            return outcome;
+                        };
+                        self.place(oldest, Place::Dropped);
+                        self.cursor = oldest + 1;
+                    }
+                }
+            }
+        }
+        let mut frame = BytesMut::new();
+        let sequence = self.frames.len() as u64 + 1;
+        encode_message(message, sequence, self.limits.checksummed, &mut frame);
+        self.frames.push(frame.freeze());
+        self.places.push(Place::Waiting);
+        outcome
+    }
+
+    /// Notes what was handed out: the next frames, in order, without a hole that no overflow rule made.
+    fn taken(&mut self, limit: usize, bytes: &[u8]) {
+        let mut at = 0;
+        let owed: Vec<u64> = if self.forgets() {
+            self.waiting().filter(|s| *s >= self.cursor).collect()
+        } else {
+            (self.cursor..=self.frames.len() as u64).collect()
+        };
+        let mut owed = owed.into_iter();
+        while at < bytes.len() {
+            let sequence = owed.next().expect("no more than is owed");
+            let frame = self.frame(sequence);
+            assert!(
+                bytes[at..].starts_with(frame),
+                "frame {sequence} comes next"
+            );
+            at += frame.len();
+            (self.cursor, self.sent) = (sequence + 1, self.sent.max(sequence));
+            self.passed = self.passed.max(sequence);
+        }
+        assert!(at >= limit || owed.next().is_none(), "as much as asked for");
+    }
+
+    fn number(&self, which: &Which) -> u64 {
+        match which {
+            Which::Within(share) => share.index(usize::try_from(self.sent).unwrap() + 1) as u64,
+            Which::Beyond(further) => self.sent + further,
+        }
+    }
+
+    /// Returns how many frames leave the log.
+    fn acknowledged(&mut self, sequence: u64) -> u64 {
+        self.heard = self.heard.max(sequence);
+        if self.forgets() {
+            self.confirm();
+            return 0;
+        }
+        let freed: Vec<u64> = self.waiting().take_while(|s| *s <= sequence).collect();
+        for &freed in &freed {
+            self.place(freed, Place::Delivered);
+        }
+        self.cursor = self.cursor.max(sequence + 1);
+        freed.len() as u64
+    }
+
+    fn confirm(&mut self) {
+        for place in &mut self.places {
+            if let Place::Doubt(write) = *place
+                && self.writes[write].1
+                && self.writes[write].0 <= self.heard
+            {
+                *place = Place::Delivered;
+            }
+        }
+    }
+
+    fn written(&mut self) {
+        if self.forgets() {
+            let write = self.writes.len();
+            self.writes.push((self.sent, true));
+            let under_way: Vec<u64> = self.waiting().take_while(|s| *s <= self.sent).collect();
+            for sequence in under_way {
+                self.place(sequence, Place::Doubt(write));
+            }
+            self.confirm();
+        }
+    }
+
+    fn disconnected(&mut self) {
+        self.written();
+        for write in &mut self.writes {
+            write.1 = false;
+        }
+    }
+
+    fn is_settled(&self, sequence: u64) -> bool {
+        (1..).zip(&self.places).all(|(number, place)| {
+            number > sequence
+                || match *place {
+                    Place::Waiting => false,
+                    Place::Doubt(write) => !self.writes[write].1,
+                    Place::Delivered | Place::Dropped | Place::Undelivered => true,
+                }
+        })
+    }
+}
+
+/// What the outbox keeps beyond what is owed: acknowledged frames that share their memory with owed ones.
+fn kept(outbox: &Outbox, model: &Model) -> usize {
+    outbox.sealed.front().map_or(0, |front| {
+        (front.run_first()..front.first_owed())
+            .map(|sequence| model.frame(sequence).len())
+            .sum()
+    })
+}
+
+fn run(limits: Limits, actions: &[Action]) {
+    let (mut outbox, mut model) = (Outbox::new(SessionId(1), limits), Model::new(limits));
+    for action in actions {
+        match action {
+            Action::Append(length) => {
+                let message = Message::new(vec![1; *length]);
+                let was_empty = outbox.is_empty();
+                let outcome = outbox.append(&message);
+                let kept = kept(&outbox, &model);
+                assert_eq!(outcome, model.append(&message, kept), "{action:?}");
+                assert!(!was_empty || outcome == Appended::Accepted);
+            }
+            Action::Take(limit) => {
+                let mut pieces = Vec::new();
+                let had_unsent = outbox.has_unsent();
+                let took = outbox.take(*limit, &mut pieces);
+                assert_eq!(took, had_unsent && *limit > 0);
+                assert_eq!(took, !pieces.is_empty());
+                assert!(pieces.iter().all(|piece| !piece.is_empty()));
+                model.taken(*limit, &pieces.concat());
+            }
+            Action::Acknowledge(which) => {
+                let sequence = model.number(which);
+                let outcome = outbox.acknowledged(sequence);
+                if sequence > model.passed {
+                    assert!(outcome.is_err(), "{sequence} was not sent");
+                } else {
+                    assert_eq!(outcome, Ok(model.acknowledged(sequence)));
+                }
+            }
+            Action::Welcome(acked, have) => {
+                // A peer answers a new connection, so the old one is over.
+                outbox.disconnected();
+                model.disconnected();
+                let first_owed = outbox.first_owed();
+                let (acked, have) = (model.number(acked), model.number(have));
+                let outcome = outbox.welcomed(acked, have);
+                if acked.max(have) > model.passed {
+                    assert!(outcome.is_err(), "{acked} or {have} was not sent");
+                    continue;
+                }
+                assert_eq!(outcome, Ok(()));
+                model.acknowledged(acked);
+                if !model.forgets() {
+                    model.cursor = acked.max(have).max(first_owed - 1) + 1;
+                }
+            }
+            Action::Disconnect => {
+                outbox.disconnected();
+                model.disconnected();
+            }
+            Action::Written => {
+                outbox.written();
+                model.written();
+            }
+            Action::GiveUp => {
+                model.written();
+                let owed: Vec<u64> = model.waiting().collect();
+                assert_eq!(outbox.give_up(), owed.len() as u64);
+                for sequence in owed {
+                    model.place(sequence, Place::Undelivered);
+                }
+                model.passed = model.frames.len() as u64;
+                model.cursor = model.passed + 1;
+            }
+            Action::Shrink => outbox.shrink(),
+        }
+        compare(&outbox, &model);
+    }
+}
+
+fn compare(outbox: &Outbox, model: &Model) {
+    let ledger = outbox.ledger();
+    assert!(ledger.adds_up(), "{ledger}");
+    assert_eq!(ledger, model.ledger());
+    assert_eq!(outbox.is_empty(), ledger.waiting == 0);
+    assert_eq!(outbox.last(), model.frames.len() as u64);
+    let unsent = model.waiting().any(|s| s >= model.cursor)
+        || (!model.forgets() && model.cursor <= outbox.last());
+    assert_eq!(outbox.has_unsent(), unsent);
+    assert_eq!(
+        outbox.has_some_room(),
+        model.has_room(1, kept(outbox, model))
+    );
+    // A peer that knows nothing of the session takes it to have everything before this.
+    assert!(outbox.first_owed() <= model.passed + 1);
+    assert!(model.waiting().all(|s| s >= outbox.first_owed()));
+    for sequence in 0..=outbox.last() {
+        assert_eq!(
+            outbox.is_settled(sequence),
+            model.is_settled(sequence),
+            "settled up to {sequence}"
+        );
+    }
+    let bytes: usize = model.waiting().map(|s| model.frame(s).len()).sum();
+    let held = usize::try_from(ledger.waiting).unwrap();
+    assert!(held <= model.limits.messages.max(1));
+    assert!(bytes <= model.limits.bytes || held == 1);
+    assert_eq!(
+        outbox.sealed_bytes + outbox.tail.len(),
+        bytes + kept(outbox, model)
+    );
+}
+
+fn which() -> impl Strategy<Value = Which> {
+    prop_oneof![
+        9 => any::<prop::sample::Index>().prop_map(Which::Within),
+        1 => (1_u64..4).prop_map(Which::Beyond),
+    ]
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        12 => prop_oneof![4 => 0_usize..60, 1 => 0_usize..2_000].prop_map(Action::Append),
+        8 => prop_oneof![
+            4 => 1_usize..300,
+            2 => Just(usize::MAX),
+            1 => Just(0),
+        ].prop_map(Action::Take),
+        4 => which().prop_map(Action::Acknowledge),
+        2 => (which(), which()).prop_map(|(acked, have)| Action::Welcome(acked, have)),
+        1 => Just(Action::Disconnect),
+        4 => Just(Action::Written),
+        1 => Just(Action::Shrink),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let rules = prop_oneof![
+        Just((Delivery::AtLeastOnce, WhenFull::Block)),
+        Just((Delivery::AtLeastOnce, WhenFull::Reject)),
+        Just((Delivery::AtMostOnce, WhenFull::Block)),
+        Just((Delivery::AtMostOnce, WhenFull::Reject)),
+        Just((Delivery::AtMostOnce, WhenFull::DropNewest)),
+        Just((Delivery::AtMostOnce, WhenFull::DropOldest)),
+    ];
+    let bytes = prop_oneof![60_usize..1_000, 1_000_usize..20_000];
+    (1_usize..12, bytes, rules, any::<bool>()).prop_map(
+        |(messages, bytes, (delivery, when_full), checksummed)| Limits {
+            messages,
+            bytes,
+            delivery,
+            when_full,
+            checksummed,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn an_outbox_does_what_the_rules_say(
+        limits in limits(),
+        actions in vec(action(), 0..60),
+        ending in vec(prop_oneof![2 => action(), 1 => Just(Action::GiveUp)], 0..4),
+    ) {
+        run(limits, &[actions, ending].concat());
+    }
+}
+
+fn outbox(messages: usize, delivery: Delivery, when_full: WhenFull) -> Outbox {
+    let limits = Limits {
+        messages,
+        bytes: 1_000_000,
+        delivery,
+        when_full,
+        checksummed: false,
+    };
+    Outbox::new(SessionId(1), limits)
+}
+
+fn append(outbox: &mut Outbox, count: usize) {
+    for _ in 0..count {
+        outbox.append(&Message::new("x"));
+    }
+}
+
+/// Takes everything and returns the numbers.
+fn take(outbox: &mut Outbox) -> Vec<u64> {
+    let mut pieces = Vec::new();
+    outbox.take(usize::MAX, &mut pieces);
+    let mut stream = BytesMut::from(&pieces.concat()[..]);
+    let mut numbers = Vec::new();
+    while let Some(Piece::Run { run, .. }) = Scanner::new(false).next(&mut stream).unwrap() {
+        numbers.extend(run.first..=run.last);
+    }
+    numbers
+}
+
+#[test]
+fn what_was_dropped_behind_frames_under_way_was_not_written() {
+    let mut outbox = outbox(5, Delivery::AtMostOnce, WhenFull::DropOldest);
+    append(&mut outbox, 3);
+    assert_eq!(take(&mut outbox), [1, 2, 3]);
+    // 4 and 5 find room, 6 and 7 push them out.
+    append(&mut outbox, 4);
+    outbox.written();
+    assert_eq!(outbox.first_owed(), 4, "no more than was sent is behind us");
+    outbox.acknowledged(3).unwrap();
+    assert_eq!(outbox.ledger().delivered, 3);
+    // A peer that does not know the session answers with what the hello said.
+    outbox.disconnected();
+    outbox.welcomed(3, 3).unwrap();
+    assert_eq!(take(&mut outbox), [6, 7]);
+}
+
+#[test]
+fn a_number_in_the_middle_of_an_unconfirmed_write_is_not_settled() {
+    let mut outbox = outbox(9, Delivery::AtMostOnce, WhenFull::Block);
+    append(&mut outbox, 4);
+    take(&mut outbox);
+    outbox.written();
+    assert!(!outbox.is_settled(2));
+    outbox.acknowledged(4).unwrap();
+    assert!(outbox.is_settled(2));
+}
+
+#[test]
+fn an_acknowledgement_may_overtake_the_end_of_the_write() {
+    let mut outbox = outbox(9, Delivery::AtMostOnce, WhenFull::Block);
+    append(&mut outbox, 4);
+    take(&mut outbox);
+    outbox.acknowledged(4).unwrap();
+    outbox.written();
+    assert_eq!(outbox.ledger().delivered, 4);
+    assert!(outbox.is_settled(4));
+}
+
+#[test]
+fn what_is_under_way_when_an_outbox_is_given_up_is_in_doubt() {
+    let mut outbox = outbox(9, Delivery::AtMostOnce, WhenFull::Block);
+    append(&mut outbox, 2);
+    take(&mut outbox);
+    append(&mut outbox, 3);
+    assert_eq!(outbox.give_up(), 3);
+    let ledger = outbox.ledger();
+    assert_eq!((ledger.in_doubt, ledger.undelivered), (2, 3));
+}
+
+#[test]
+fn a_peer_that_never_confirms_costs_no_memory() {
+    let mut outbox = outbox(9, Delivery::AtMostOnce, WhenFull::Block);
+    for _ in 0..50_000 {
+        append(&mut outbox, 1);
+        take(&mut outbox);
+        outbox.written();
+    }
+    assert!(outbox.doubt.writes() <= 1024);
+    assert_eq!(outbox.ledger().in_doubt, 50_000);
+    outbox.acknowledged(10).unwrap();
+    assert_eq!(
+        outbox.ledger().delivered,
+        10,
+        "the old ones are still told apart"
+    );
+    outbox.acknowledged(50_000).unwrap();
+    assert_eq!(outbox.ledger().delivered, 50_000);
+}
+
+#[test]
+fn a_message_larger_than_the_bound_is_taken_by_an_empty_outbox_only() {
+    let limits = Limits {
+        messages: 9,
+        bytes: 100,
+        delivery: Delivery::AtLeastOnce,
+        when_full: WhenFull::Reject,
+        checksummed: true,
+    };
+    let mut outbox = Outbox::new(SessionId(1), limits);
+    let large = Message::new(vec![0; 1000]);
+    assert_eq!(outbox.append(&large), Appended::Accepted);
+    assert_eq!(outbox.append(&Message::default()), Appended::Full);
+    assert_eq!(outbox.largest_frame(), encoded_length(&large));
+    take(&mut outbox);
+    assert_eq!(outbox.acknowledged(1), Ok(1));
+    assert_eq!(outbox.append(&large), Appended::Accepted);
+}

@@ -1,0 +1,71 @@
+//! What a source needs to know of its service, and how it says what went wrong.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use crate::backoff::LazyConfig;
+use crate::endpoint::Endpoint;
+use crate::error::{Failure, Phase, SinkError};
+use crate::wire::hello::{Limits, Start};
+use crate::wire::liveness::ASK_AFTER;
+
+/// What a source needs to know of its service.
+#[derive(Clone, Debug)]
+pub(crate) struct SourceConfig {
+    pub(crate) service: Arc<str>,
+    pub(crate) endpoint: Endpoint,
+    /// Subscribe to a relay; else bind the endpoint and listen.
+    pub(crate) subscribes: bool,
+    pub(crate) at_most_once: bool,
+    pub(crate) max_message_bytes: usize,
+    pub(crate) lazy: LazyConfig,
+    /// The name by which a relay waits for this consumer.
+    pub(crate) consumer: Option<String>,
+    pub(crate) start: Start,
+}
+
+impl SourceConfig {
+    pub(super) fn failure(&self) -> Failure {
+        Failure::new(Arc::clone(&self.service)).endpoint(self.endpoint.to_string())
+    }
+
+    pub(super) fn error(&self, phase: Phase, cause: &str) -> SinkError {
+        SinkError::ConnectionFailed(self.failure().phase(phase).because(cause))
+    }
+
+    pub(super) fn refused(&self, cause: &str, hint: &str) -> SinkError {
+        SinkError::Protocol(
+            self.failure()
+                .phase(Phase::Handshake)
+                .because(cause)
+                .hint(hint),
+        )
+    }
+
+    /// What this side may be sent.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            frame: frame_limit(self.max_message_bytes),
+            idle_ms: 0,
+            ping_ms: u32::try_from(ASK_AFTER.as_millis()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// Says why an endpoint cannot be listened at.
+pub(crate) fn listen_error(failure: Failure, error: std::io::Error) -> SinkError {
+    let hint = match error.kind() {
+        ErrorKind::AddrInUse => "one process at a time listens at an endpoint",
+        ErrorKind::NotFound => "create the directory of the socket",
+        _ => "may this process bind that endpoint?",
+    };
+    SinkError::Io(failure.phase(Phase::Listen).because(error).hint(hint))
+}
+
+/// The largest frame body of a service: the payload, and the extensions beside it.
+pub(crate) fn frame_limit(max_message_bytes: usize) -> u32 {
+    u32::try_from(max_message_bytes.saturating_add(EXTENSIONS)).unwrap_or(u32::MAX)
+}
+
+/// More than all extensions of this version together.
+const EXTENSIONS: usize = 1024;

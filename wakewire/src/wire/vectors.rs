@@ -1,0 +1,296 @@
+//! The test vectors of `docs/wire-protocol.md`, held against the code in both directions.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write};
+
+use bytes::{Bytes, BytesMut};
+use minicbor::{Decode, Encode};
+
+use super::SessionId;
+use super::frame::{self, DataView, Header, Kind};
+use super::hello::{
+    self, Code, Consumer, Gap, Hello, Limits, PositionList, Producer, Reject, Start, Welcome,
+};
+use super::scan::{Piece, Scanner};
+use super::session::Position;
+use crate::message::{Message, MessagePriority, Precision};
+
+const SESSION: SessionId = SessionId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+const NODE: SessionId = SessionId(0xf0e0_d0c0_b0a0_9080_7060_5040_3020_1000);
+const LIMITS: Limits = Limits {
+    frame: 1_048_576,
+    idle_ms: 60_000,
+    ping_ms: 5_000,
+};
+
+fn producer_hello() -> Hello {
+    Hello {
+        oldest: 1,
+        newest: 1,
+        service: "ticks".to_owned(),
+        limits: LIMITS,
+        producer: Some(Producer {
+            session: SESSION,
+            first_owed: 1,
+            at_most_once: false,
+        }),
+        consumer: None,
+    }
+}
+
+fn consumer_hello() -> Hello {
+    Hello {
+        producer: None,
+        consumer: Some(Consumer {
+            name: Some("ledger".to_owned()),
+            id: NODE,
+            at_most_once: false,
+            start: Start::Owed,
+            positions: 1,
+        }),
+        ..producer_hello()
+    }
+}
+
+fn positions() -> PositionList {
+    PositionList {
+        positions: vec![Position {
+            session: SESSION,
+            processed: 2,
+            have: 3,
+        }],
+    }
+}
+
+fn welcome() -> Welcome {
+    Welcome {
+        version: 1,
+        limits: LIMITS,
+        acked: 2,
+        have: 3,
+        consumers: 1,
+        node: NODE,
+    }
+}
+
+fn rejected() -> Reject {
+    Reject {
+        code: Code::Service,
+        text: "`quotes` is served here, not `ticks`".to_owned(),
+        retry_after_ms: 0,
+    }
+}
+
+fn goodbye() -> Reject {
+    Reject {
+        code: Code::Done,
+        text: "done".to_owned(),
+        retry_after_ms: 0,
+    }
+}
+
+const GAP: Gap = Gap {
+    session: SESSION,
+    after: 41,
+    filtered: false,
+};
+
+/// The bodies of all control frames that carry a map.
+pub(super) fn bodies() -> Vec<Vec<u8>> {
+    vec![
+        minicbor::to_vec(producer_hello()).unwrap(),
+        minicbor::to_vec(consumer_hello()).unwrap(),
+        minicbor::to_vec(positions()).unwrap(),
+        minicbor::to_vec(welcome()).unwrap(),
+        minicbor::to_vec(rejected()).unwrap(),
+        minicbor::to_vec(GAP).unwrap(),
+    ]
+}
+
+fn tick() -> Message {
+    Message::new("WETH 3412.07")
+        .with_type(7)
+        .with_timestamp(1_700_000_000_000_000_000)
+}
+
+fn order() -> Message {
+    Message::new("buy")
+        .with_type(41)
+        .with_priority(MessagePriority::High)
+        .with_target("desk")
+        .with_correlation_id("a-1")
+        .with_precision(Precision::FixedPoint8)
+}
+
+fn data(message: &Message, sequence: u64, checksummed: bool) -> Bytes {
+    let mut out = BytesMut::new();
+    frame::encode_message(message, sequence, checksummed, &mut out);
+    out.freeze()
+}
+
+fn control(header: Header, body: &[u8], checksummed: bool) -> Bytes {
+    let mut out = BytesMut::new();
+    frame::encode_control(header, body, checksummed, &mut out);
+    out.freeze()
+}
+
+fn map(header: Header, body: &impl Encode<()>, checksummed: bool) -> Bytes {
+    let mut out = BytesMut::new();
+    hello::encode_with(header, body, checksummed, &mut out);
+    out.freeze()
+}
+
+/// Every vector by its name, as the code writes it.
+fn written() -> Vec<(&'static str, Bytes)> {
+    let of = Header::control;
+    let ack = Header {
+        sequence: 3,
+        message_type: 1,
+        ..of(Kind::Ack)
+    };
+    let gap = Header {
+        origin: 5,
+        ..of(Kind::Gap)
+    };
+    let mut forwarded = BytesMut::from(&data(&tick(), 1, true)[..]);
+    frame::stamp_origin(&mut forwarded, 5);
+    vec![
+        ("data", data(&tick(), 1, false)),
+        ("data-checksummed", data(&tick(), 1, true)),
+        ("data-forwarded", forwarded.freeze()),
+        ("data-extensions", data(&order(), 2, false)),
+        ("data-extensions-checksummed", data(&order(), 2, true)),
+        (
+            "hello-producer",
+            map(of(Kind::Hello), &producer_hello(), true),
+        ),
+        (
+            "hello-consumer",
+            map(of(Kind::Hello), &consumer_hello(), false),
+        ),
+        ("positions", map(of(Kind::Positions), &positions(), false)),
+        ("welcome", map(of(Kind::Welcome), &welcome(), false)),
+        ("reject", map(of(Kind::Reject), &rejected(), false)),
+        ("ack", control(ack, &[], false)),
+        ("gap", map(gap, &GAP, false)),
+        ("ping", control(of(Kind::Ping), &[], false)),
+        ("pong-checksummed", control(of(Kind::Pong), &[], true)),
+        ("close", map(of(Kind::Close), &goodbye(), false)),
+    ]
+}
+
+/// Reads the blocks that start with "```hex NAME"; a `;` starts a comment.
+fn documented() -> BTreeMap<String, Vec<u8>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/wire-protocol.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut vectors = BTreeMap::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(name) = line.strip_prefix("```hex ") else {
+            continue;
+        };
+        let digits: String = lines
+            .by_ref()
+            .take_while(|line| *line != "```")
+            .filter_map(|line| line.split(';').next())
+            .flat_map(|line| line.chars().filter(|c| !c.is_whitespace()))
+            .collect();
+        let digits = digits.as_bytes();
+        assert!(digits.len().is_multiple_of(2), "{name}: half a byte");
+        let bytes = digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect();
+        assert!(vectors.insert(name.to_owned(), bytes).is_none(), "{name}");
+    }
+    vectors
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for line in bytes.chunks(16) {
+        for byte in line {
+            write!(text, "{byte:02x} ").unwrap();
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn the_code_writes_what_the_document_says() {
+    let mut documented = documented();
+    let mut wrong = String::new();
+    for (name, bytes) in written() {
+        if documented.remove(name).as_deref() != Some(&bytes[..]) {
+            write!(wrong, "```hex {name}\n{}```\n\n", hex(&bytes)).unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "the code writes:\n{wrong}");
+    assert!(documented.is_empty(), "unknown vectors: {documented:?}");
+}
+
+fn piece(vectors: &BTreeMap<String, Vec<u8>>, name: &str) -> Piece {
+    let mut buffer = BytesMut::from(&vectors[name][..]);
+    let scanner = Scanner::new(name.ends_with("checksummed"));
+    let piece = scanner.next(&mut buffer).unwrap().expect("a whole frame");
+    assert!(buffer.is_empty(), "{name}");
+    piece
+}
+
+#[test]
+fn the_code_reads_what_the_document_says() {
+    let vectors = documented();
+    for (name, sequence, origin, message) in [
+        ("data", 1, 0, tick()),
+        ("data-checksummed", 1, 0, tick()),
+        ("data-forwarded", 1, 5, tick()),
+        ("data-extensions", 2, 0, order()),
+        ("data-extensions-checksummed", 2, 0, order()),
+    ] {
+        let Piece::Run { origin: from, run } = piece(&vectors, name) else {
+            panic!("{name}");
+        };
+        assert_eq!((from, run.first, run.last), (origin, sequence, sequence));
+        let view = DataView::at(&run.bytes).unwrap();
+        assert_eq!(view.message(&run.bytes).unwrap(), message, "{name}");
+    }
+    reads(&vectors, "hello-producer", Kind::Hello, &producer_hello());
+    reads(&vectors, "hello-consumer", Kind::Hello, &consumer_hello());
+    reads(&vectors, "positions", Kind::Positions, &positions());
+    reads(&vectors, "welcome", Kind::Welcome, &welcome());
+    reads(&vectors, "reject", Kind::Reject, &rejected());
+    reads(&vectors, "close", Kind::Close, &goodbye());
+    let header = reads(&vectors, "gap", Kind::Gap, &GAP);
+    assert_eq!(header.origin, 5);
+    for (name, kind, sequence, message_type) in [
+        ("ack", Kind::Ack, 3, 1),
+        ("ping", Kind::Ping, 0, 0),
+        ("pong-checksummed", Kind::Pong, 0, 0),
+    ] {
+        let Piece::Control { header, body } = piece(&vectors, name) else {
+            panic!("{name}");
+        };
+        assert!(body.is_empty());
+        let found = (header.kind, header.sequence, header.message_type);
+        assert_eq!(found, (kind, sequence, message_type), "{name}");
+    }
+}
+
+fn reads<T: for<'b> Decode<'b, ()> + PartialEq + Debug>(
+    vectors: &BTreeMap<String, Vec<u8>>,
+    name: &str,
+    kind: Kind,
+    expected: &T,
+) -> Header {
+    let Piece::Control { header, body } = piece(vectors, name) else {
+        panic!("{name}");
+    };
+    assert_eq!(header.kind, kind, "{name}");
+    assert_eq!(
+        &hello::decode::<T>(kind, &body).unwrap(),
+        expected,
+        "{name}"
+    );
+    header
+}
