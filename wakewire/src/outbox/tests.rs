@@ -327,7 +327,7 @@ fn compare(outbox: &Outbox, model: &Model) {
         || (!model.forgets() && model.cursor <= outbox.last());
     assert_eq!(outbox.has_unsent(), unsent);
     assert_eq!(
-        outbox.has_some_room(),
+        outbox.has_room(1),
         model.has_room(1, kept(outbox, model))
     );
     // A peer that knows nothing of the session takes it to have everything before this.
