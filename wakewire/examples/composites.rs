@@ -46,7 +46,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // The primary is not there. It accepts what its buffer holds; what it gives back goes to the next target.
     let available = factory.create_sink("available").await?;
     for number in 1..=3 {
-        available.send(Message::new(format!("order {number}"))).await?;
+        available
+            .send(Message::new(format!("order {number}")))
+            .await?;
     }
     println!("recorder: {}", next(&mut recorder).await?);
     println!("recorder: {}", next(&mut recorder).await?);

@@ -43,9 +43,7 @@ fn functions(folder: &Path, path: &mut Vec<String>, into: &mut Vec<Vec<String>>)
 fn is_at(function: &[String], wanted: &[&str]) -> bool {
     let mut parts = function.iter();
     function.last().map(String::as_str) == wanted.last().copied()
-        && wanted
-            .iter()
-            .all(|part| parts.any(|known| known == part))
+        && wanted.iter().all(|part| parts.any(|known| known == part))
 }
 
 fn missing(text: &str) -> Vec<String> {
