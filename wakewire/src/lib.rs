@@ -46,3 +46,12 @@ pub use sink::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMeta
 pub use source::{
     Batch, Delivered, Deliveries, MessageSource, MessageView, Missed, SourceStats, Start, Views,
 };
+
+/// The Rust in the documents is compiled by the tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../docs/stage-2.md")]
+    mod stage_2 {}
+}

@@ -9,8 +9,7 @@
 //! ```
 //!
 //! Asleep there is no task, no socket, no timer and no buffer. Only `closed` is final. What is owed is in the
-//! [`Outbox`](crate::outbox::Outbox), *when* to dial is the [`Dialer`](crate::dialer::Dialer)'s; here they are
-//! put to work.
+//! [`Outbox`](crate::outbox::Outbox), *when* to dial is the [`Dialer`]'s; here they are put to work.
 
 mod driver;
 mod lane;
@@ -127,6 +126,13 @@ impl Link {
             )));
         }
         let mut lane = shared.lane.lock();
+        if !lane.running && shared.runtime().is_none() {
+            // Before it is accepted: nobody could deliver it.
+            lane.refused += 1;
+            return Err(TrySendError::Refused(
+                shared.no_runtime().returning(message),
+            ));
+        }
         match lane.offer(&message) {
             Offer::Taken if lane.needs_nobody() => Ok(()),
             Offer::Taken => shared.wake(lane).map_err(TrySendError::Refused),
@@ -316,10 +322,7 @@ impl Shared {
             return Ok(());
         }
         let Some(runtime) = self.runtime() else {
-            return Err(SinkError::NoRuntime(
-                self.failure()
-                    .hint("make the sink, or use it first, inside a tokio runtime"),
-            ));
+            return Err(self.no_runtime());
         };
         lane.running = true;
         lane.rest = None;
@@ -327,6 +330,11 @@ impl Shared {
         let task = runtime.spawn(driver::run(Arc::clone(self)));
         *self.task.lock() = Some(task.abort_handle());
         Ok(())
+    }
+
+    fn no_runtime(&self) -> SinkError {
+        let hint = "make the sink, or use it first, inside a tokio runtime";
+        SinkError::NoRuntime(self.failure().hint(hint))
     }
 
     fn runtime(&self) -> Option<&Handle> {

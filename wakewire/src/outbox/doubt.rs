@@ -41,8 +41,11 @@ impl Doubt {
     pub(super) fn confirm(&mut self, sequence: u64) -> u64 {
         self.confirmed = self.confirmed.max(sequence);
         let mut confirmed = 0;
-        while let Some(write) = self.writes.pop_front_if(|write| write.last <= sequence) {
+        while let Some(write) = self.writes.front()
+            && write.last <= sequence
+        {
             confirmed += write.count;
+            self.writes.pop_front();
         }
         confirmed
     }

@@ -12,7 +12,7 @@ use crate::outbox::Ledger;
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-/// use wakewire::{DirectSink, Message, MessageSink};
+/// use wakewire::{DirectSink, MessageSink};
 ///
 /// let sink = DirectSink::tcp("127.0.0.1:7000")?;
 /// assert_eq!(sink.metadata().sink_type, "direct");

@@ -26,6 +26,7 @@ use crate::outbox::Ledger;
 /// written; the rest has defaults for sinks that keep nothing.
 ///
 /// ```
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// use tokio::io::AsyncWriteExt;
 /// use wakewire::{Message, MessageSink, Sending, SinkMetadata};
 ///
@@ -46,6 +47,12 @@ use crate::outbox::Ledger;
 ///         SinkMetadata::new("mine", "duplex")
 ///     }
 /// }
+///
+/// let (near, _far) = tokio::io::duplex(64);
+/// let sink = Mine(near.into());
+/// sink.send(Message::new("tick")).await?;
+/// # Ok::<(), wakewire::SinkError>(())
+/// # }).unwrap();
 /// ```
 pub trait MessageSink: Send + Sync + fmt::Debug {
     /// Takes a message over; see the sink for what `Ok` means. A refused message is in the error.

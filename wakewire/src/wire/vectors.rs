@@ -179,7 +179,7 @@ fn written() -> Vec<(&'static str, Bytes)> {
     ]
 }
 
-/// Reads the blocks that start with "```hex NAME"; a `;` starts a comment.
+/// Reads the fenced blocks of language `hex`, each with its name; a semicolon starts a comment.
 fn documented() -> BTreeMap<String, Vec<u8>> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/wire-protocol.md");
     let text = std::fs::read_to_string(path).unwrap();

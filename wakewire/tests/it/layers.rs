@@ -475,6 +475,7 @@ fn check(name: &str, text: &str) -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of one fixture a rule")]
 fn what_breaks_a_rule_is_rejected() {
     let long = "fn f() {}\n".repeat(MOST_LINES + 1);
     let long_above_tests = format!("{long}#[cfg(test)]\nmod tests {{}}\n");

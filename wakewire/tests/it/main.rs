@@ -11,8 +11,10 @@
 
 mod composite;
 mod direct;
+mod examples;
 mod faults;
 mod foreign;
+mod guarantees;
 mod layers;
 mod lazy;
 mod names;

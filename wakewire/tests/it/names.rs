@@ -306,3 +306,17 @@ async fn a_stream_acknowledges_in_any_order_and_only_what_was_acknowledged() {
     let mut again = factory.create_source("direct").await.unwrap();
     expect(&mut again, 3..5).await;
 }
+
+#[test]
+fn without_a_runtime_a_message_is_refused_and_comes_back() {
+    let sink = DirectSink::unix("/tmp/wakewire-nobody.sock").unwrap();
+    let waker = std::task::Waker::noop();
+    let mut sending = sink.send(numbered(7));
+    let sent = Pin::new(&mut sending).poll(&mut std::task::Context::from_waker(waker));
+    let std::task::Poll::Ready(Err(error)) = sent else {
+        panic!("{sent:?}")
+    };
+    assert!(matches!(error, SinkError::NoRuntime(_)), "{error}");
+    assert_eq!(number(&error.into_message().unwrap()), 7);
+    assert_eq!(sink.ledger().accepted, 0);
+}
