@@ -160,7 +160,7 @@ impl SinkFactory {
     ///
     /// # Errors
     ///
-    /// As [`create_sink`](Self::create_sink); only a service of type `relay` has one.
+    /// As [`create_sink`](Self::create_sink); only a service of type `relay` has one. It is its owner's to close.
     ///
     /// # Cancel safety
     ///
@@ -174,6 +174,9 @@ impl SinkFactory {
                     .phase(Phase::Resolve)
                     .because(cause),
             ));
+        }
+        if self.made.lock().closed {
+            return Err(closed(service_name));
         }
         Ok(Relay::new(RelayConfig {
             service: service_name.into(),

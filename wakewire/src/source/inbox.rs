@@ -234,6 +234,15 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
+    /// Returns whether there is anything to acknowledge in a greeting.
+    pub(super) fn has_processed(&self) -> bool {
+        let state = self.state.lock();
+        state
+            .progress
+            .values()
+            .any(|progress| progress.processed() > 0)
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.state.lock().closing
     }

@@ -25,7 +25,7 @@ pub(crate) use self::closer::Closer;
 pub(crate) use self::config::{SourceConfig, frame_limit, listen_error};
 pub use self::delivery::{Delivered, Deliveries};
 use self::inbox::{Inbox, Item};
-use self::progress::{Acker, Progress};
+use self::progress::{Acker, Progress, Unsaid};
 use self::stats::MISSED_KEPT;
 pub use self::stats::{Missed, SourceStats};
 pub use self::view::{Batch, MessageView, Views};
@@ -73,10 +73,7 @@ pub struct MessageSource {
     task: Option<JoinHandle<()>>,
     queue: VecDeque<Item>,
     current: Option<Current>,
-    /// Sessions with progress that may not have been acknowledged yet.
-    touched: Vec<Arc<Progress>>,
-    /// Bytes processed since the connections were last urged to acknowledge.
-    bytes: usize,
+    unsaid: Unsaid,
     stats: SourceStats,
     missed: Vec<Missed>,
     closed: bool,
@@ -107,8 +104,7 @@ impl MessageSource {
             task: None,
             queue: VecDeque::new(),
             current: None,
-            touched: Vec::new(),
-            bytes: 0,
+            unsaid: Unsaid::default(),
             stats: SourceStats::default(),
             missed: Vec::new(),
             closed: false,
@@ -149,12 +145,9 @@ impl MessageSource {
                 }
                 if let Some(frame) = current.run.pop() {
                     let sequence = current.run.first - 1;
-                    self.bytes += frame.len();
                     let decoded = DataView::at(&frame).and_then(|view| view.message(&frame));
                     current.in_hand = Some(sequence);
-                    if self.bytes >= URGE_AFTER {
-                        self.urge();
-                    }
+                    self.unsaid.add(frame.len());
                     self.stats.received += 1;
                     return decoded
                         .map(Some)
@@ -197,9 +190,6 @@ impl MessageSource {
             if let Some(current) = &mut self.current {
                 if let Some(sequence) = current.in_hand.take() {
                     current.progress.advance(sequence);
-                    if self.bytes >= URGE_AFTER {
-                        self.urge();
-                    }
                 }
                 if self
                     .current
@@ -219,7 +209,7 @@ impl MessageSource {
         };
         let run = current.run.take(u64::try_from(most).unwrap_or(u64::MAX));
         current.in_hand = Some(run.last);
-        self.bytes += run.bytes.len();
+        self.unsaid.add(run.bytes.len());
         self.stats.received += run.count();
         Ok(Some(Batch::new(self, run)))
     }
@@ -244,7 +234,8 @@ impl MessageSource {
     }
 
     /// Says that the message in hand was processed, acknowledges, and closes the connection or frees the
-    /// endpoint; returns whether all that was done within this time. Received messages that were not asked for
+    /// endpoint; returns whether all that was done within this time. A consumer whose relay is away at this
+    /// moment waits for it as long, to say what it has processed. Received messages that were not asked for
     /// stay with their senders.
     ///
     /// # Cancel safety
@@ -284,7 +275,7 @@ impl MessageSource {
         }
         self.queue.clear();
         self.inbox.close();
-        self.urge();
+        self.unsaid.urge();
         self.acker.urge();
     }
 
@@ -297,13 +288,7 @@ impl MessageSource {
                     progress,
                     run,
                 }) => {
-                    if !self
-                        .touched
-                        .iter()
-                        .any(|known| Arc::ptr_eq(known, &progress))
-                    {
-                        self.touched.push(Arc::clone(&progress));
-                    }
+                    self.unsaid.touch(&progress);
                     self.current = Some(Current {
                         session,
                         progress,
@@ -326,7 +311,7 @@ impl MessageSource {
                         return Err(error);
                     }
                     if self.queue.is_empty() {
-                        self.urge();
+                        self.unsaid.urge();
                         self.inbox.arrived().await;
                     }
                 }
@@ -375,19 +360,6 @@ impl MessageSource {
         });
         Ok(())
     }
-
-    /// Has what was processed acknowledged at once.
-    fn urge(&mut self) {
-        self.bytes = 0;
-        let in_use = self
-            .current
-            .as_ref()
-            .map(|current| Arc::clone(&current.progress));
-        for progress in self.touched.drain(..) {
-            progress.urge();
-        }
-        self.touched.extend(in_use);
-    }
 }
 
 impl Drop for MessageSource {
@@ -408,6 +380,3 @@ impl fmt::Debug for MessageSource {
             .finish_non_exhaustive()
     }
 }
-
-/// At full speed a millisecond is more than a whole default buffer: acknowledge by bytes as well.
-const URGE_AFTER: usize = 64 * 1024;

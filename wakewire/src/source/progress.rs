@@ -43,6 +43,48 @@ impl Progress {
     }
 }
 
+/// What the application has processed and may not have been acknowledged yet.
+#[derive(Debug, Default)]
+pub(super) struct Unsaid {
+    touched: Vec<Arc<Progress>>,
+    bytes: usize,
+}
+
+impl Unsaid {
+    /// Messages of this session are handed out from now on.
+    pub(super) fn touch(&mut self, progress: &Arc<Progress>) {
+        match self
+            .touched
+            .iter()
+            .position(|known| Arc::ptr_eq(known, progress))
+        {
+            Some(index) => {
+                let last = self.touched.len() - 1;
+                self.touched.swap(index, last);
+            }
+            None => self.touched.push(Arc::clone(progress)),
+        }
+    }
+
+    /// So many bytes more were handed out; what came before them is acknowledged now and then.
+    #[inline]
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= URGE_AFTER {
+            self.bytes = 0;
+            self.touched.iter().for_each(|progress| progress.urge());
+            // The last one is still in use.
+            self.touched.drain(..self.touched.len().saturating_sub(1));
+        }
+    }
+
+    /// Has all of it acknowledged at once.
+    pub(super) fn urge(&mut self) {
+        self.bytes = 0;
+        self.touched.drain(..).for_each(|progress| progress.urge());
+    }
+}
+
 /// Wakes a connection's acknowledging half, at most once a millisecond unless urged.
 #[derive(Debug, Default)]
 pub(super) struct Acker {
@@ -97,3 +139,6 @@ impl Acker {
 /// How long acknowledgements are collected: a millisecond's delay frees no buffer noticeably later, and saves
 /// a system call per message.
 const COLLECT: Duration = Duration::from_millis(1);
+
+/// At full speed a millisecond is more than a whole default buffer: acknowledge by bytes as well.
+const URGE_AFTER: usize = 64 * 1024;

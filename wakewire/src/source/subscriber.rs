@@ -19,15 +19,17 @@ use crate::wire::hello::{
     self, Code, Consumer, Hello, POSITIONS_PER_FRAME, PositionList, Reject, Start, VERSION,
 };
 
-/// Stays attached until the inbox is closed.
+/// Stays attached until the inbox is closed. If the relay is away then, it is waited for, as long as the source's
+/// `close` allows: what was processed would not be acknowledged otherwise.
 pub(super) async fn run(config: SourceConfig, inbox: Arc<Inbox>, acker: Arc<Acker>) {
     let id = SessionId(rand::random());
     let mut dialer = Dialer::new(config.lazy.clone());
     let service = &config.service;
-    while !inbox.is_closing() {
+    while !inbox.is_closing() || inbox.has_processed() {
         let attached = tokio::select! {
             attached = dialer.attempt(|| attach(&config, &inbox, id)) => attached,
-            () = acker.due(|| inbox.is_closing()) => continue,
+            // Closed: what was processed is still said, in the hello.
+            () = acker.due(|| inbox.is_closing()), if !inbox.is_closing() => continue,
         };
         let (reader, writer) = match attached {
             Ok(halves) => halves,

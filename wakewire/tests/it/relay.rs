@@ -232,3 +232,75 @@ async fn latest_earliest_and_owed_start_where_they_say() {
     }
     relay.kill().await;
 }
+
+#[tokio::test]
+async fn a_consumer_that_closes_while_the_relay_is_away_still_says_what_it_processed() {
+    let place = Place::new();
+    let text = place.unix(
+        "relay",
+        "relay",
+        "lazy = { retry_delay_ms = 1, max_retry_delay_secs = 0.05 }",
+    );
+    let factory = factory(&text);
+    let relay = Running::start(&factory).await;
+    let sink = factory.create_sink("relay").await.unwrap();
+    sink.send(numbered(0)).await.unwrap();
+    let mut source = factory.create_source("relay").await.unwrap();
+    expect(&mut source, 0..1).await;
+    relay.kill().await;
+    let closing = tokio::spawn(async move { source.close(Duration::from_secs(20)).await });
+    let relay = Running::start(&factory).await;
+    assert!(soon(closing).await.unwrap());
+    let report = factory.close(Duration::from_secs(10)).await;
+    assert_eq!((report.delivered, report.undelivered), (1, 0));
+    assert!(matches!(
+        factory.create_relay("relay").await,
+        Err(SinkError::Closed(_))
+    ));
+    relay.kill().await;
+}
+
+#[tokio::test]
+async fn a_consumer_is_told_what_others_acknowledged_while_it_was_away() {
+    let place = Place::new();
+    let further = "log_bytes = 65536\nlazy = { retry_delay_ms = 1, max_retry_delay_secs = 0.01 }";
+    let relay_text = place.unix("relay", "relay", further);
+    let factory = factory(&relay_text);
+    let relay = Running::start(&factory).await;
+    let sink = factory.create_sink("relay").await.unwrap();
+    // One consumer reaches the relay through a proxy that can be held up, the other directly.
+    let proxied = place.path().join("proxy.sock");
+    let proxy = crate::proxy::Proxy::start(&proxied, &place.path().join("relay.sock"));
+    let away = crate::support::factory(&relay_text.replace("relay.sock", "proxy.sock"));
+    let mut unlucky = away.create_source("relay").await.unwrap();
+    let mut steady = factory.create_source("relay").await.unwrap();
+    sink.send(numbered(0)).await.unwrap();
+    expect(&mut unlucky, 0..1).await;
+    expect(&mut steady, 0..1).await;
+    proxy.cut_after(0, 0);
+    proxy.sever();
+    eventually("the relay has let it go", || proxy.connections() >= 2).await;
+    // More than the log keeps.
+    for n in 1..200 {
+        let mut bytes = n_u64(n);
+        bytes.resize(1024, 0);
+        sink.send(wakewire::Message::new(bytes)).await.unwrap();
+        expect(&mut steady, n..n + 1).await;
+    }
+    proxy.cut_after(usize::MAX, usize::MAX);
+    let first = number(&soon(unlucky.recv()).await.unwrap().unwrap());
+    assert!(first > 1, "something was missed");
+    assert_eq!(unlucky.stats().missed, first - 1);
+    let missed = unlucky.take_missed();
+    let told: u64 = missed
+        .iter()
+        .map(|missed| missed.numbers.end() + 1 - missed.numbers.start())
+        .sum();
+    assert_eq!(told, first - 1);
+    expect(&mut unlucky, first + 1..200).await;
+    relay.kill().await;
+}
+
+fn n_u64(n: u64) -> Vec<u8> {
+    n.to_le_bytes().to_vec()
+}
