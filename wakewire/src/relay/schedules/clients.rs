@@ -15,7 +15,7 @@ impl World {
     pub(super) fn producer_dials(&mut self, i: usize) {
         let producer = &self.producers[i];
         if producer.connection.is_none() && producer.outbox.owes() {
-            let (session, first_owed) = (producer.outbox.session, producer.outbox.first_owed());
+            let (session, first_owed) = (producer.outbox.session(), producer.outbox.first_owed());
             let c = self.dial(Up::Producer {
                 session,
                 first_owed,
@@ -61,7 +61,7 @@ impl World {
         if producer.welcomed
             && connection.open
             && connection.up.len() < PIPE
-            && let Some(run) = producer.outbox.take(1 + self.rng.below(3))
+            && let Some(run) = producer.outbox.take()
         {
             connection.up.push_back(Up::Data(run));
         }

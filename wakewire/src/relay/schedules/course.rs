@@ -104,7 +104,7 @@ impl World {
             x if x < p * 3 => match x % 3 {
                 0 => {
                     let outbox = &mut self.producers[x / 3].outbox;
-                    if outbox.next - outbox.first_owed() < OUTBOX {
+                    if outbox.next() - outbox.first_owed() < OUTBOX {
                         outbox.append();
                     }
                     self.producer_dials(x / 3);
@@ -238,7 +238,7 @@ impl World {
         let stuck: Vec<_> = self
             .producers
             .iter()
-            .map(|p| (p.outbox.acked, p.outbox.cursor, p.outbox.next))
+            .map(|p| (p.outbox.acked(), p.outbox.next()))
             .collect();
         Err(format!(
             "not drained: {stuck:?} {:?} {:?}",
@@ -261,10 +261,10 @@ impl World {
         for _ in 0..4 {
             self.round(false);
         }
-        let before: Vec<u64> = self.producers.iter().map(|p| p.outbox.acked).collect();
+        let before: Vec<u64> = self.producers.iter().map(|p| p.outbox.acked()).collect();
         for _ in 0..3 {
             for producer in &mut self.producers {
-                if producer.outbox.next - producer.outbox.first_owed() < OUTBOX {
+                if producer.outbox.next() - producer.outbox.first_owed() < OUTBOX {
                     producer.outbox.append();
                 }
             }
@@ -276,7 +276,7 @@ impl World {
             return self.drain(false);
         }
         for (producer, before) in self.producers.iter().zip(before) {
-            assert_eq!(producer.outbox.acked, before, "nobody has it");
+            assert_eq!(producer.outbox.acked(), before, "nobody has it");
             assert_eq!(producer.attached, Some(false), "promise 5");
         }
         Ok(())
@@ -288,7 +288,7 @@ impl World {
         let owed_all =
             |u: &Consumer| u.kind.named || (self.consumers.len() == 1 && self.setup.hold);
         for producer in &self.producers {
-            let (session, n) = (producer.outbox.session, producer.outbox.next - 1);
+            let (session, n) = (producer.outbox.session(), producer.outbox.next() - 1);
             total += n;
             for u in &self.consumers {
                 let has = |q: &u64| u.taken.contains_key(&(session, *q));

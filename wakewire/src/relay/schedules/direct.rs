@@ -105,7 +105,7 @@ impl Direct {
             Some(Down(acked, None)) => outbox.acknowledged(acked),
             None if !connection.open => self.current[i] = None,
             None if *welcomed && connection.up.len() < PIPE => {
-                let run = outbox.take(1 + self.rng.below(3));
+                let run = outbox.take();
                 connection.up.extend(run.map(Up::Data));
             }
             None => {}
@@ -201,7 +201,7 @@ impl Direct {
         }
         let c = self.oldest + self.rng.below(self.connections.len() - self.oldest);
         match self.rng.below(8) {
-            0 if faults && self.outboxes[i].next - self.outboxes[i].first_owed() < OUTBOX => {
+            0 if faults && self.outboxes[i].next() - self.outboxes[i].first_owed() < OUTBOX => {
                 self.outboxes[i].append();
             }
             1..=3 => self.producer(i),
@@ -236,12 +236,12 @@ impl Direct {
         }
         let mut total = 0;
         for (i, outbox) in self.outboxes.iter().enumerate() {
-            total += outbox.next - 1;
+            total += outbox.next() - 1;
             let known = |q: u64| self.taken.contains_key(&(i, q));
             let told = |q: u64| self.missed.contains_key(&(i, q));
-            let lost: Vec<u64> = (1..outbox.next).filter(|&q| !known(q)).collect();
+            let lost: Vec<u64> = (1..outbox.next()).filter(|&q| !known(q)).collect();
             assert!(!self.at_least_once || lost.is_empty(), "lost {lost:?}");
-            let first = (1..outbox.next).find(|&q| known(q)).unwrap_or(u64::MAX);
+            let first = (1..outbox.next()).find(|&q| known(q)).unwrap_or(u64::MAX);
             let untold = lost.iter().any(|&q| q > first && !told(q));
             assert!(!untold || self.life > 0, "missed untold: {lost:?}");
         }

@@ -1,96 +1,111 @@
-//! A producer's outbox, as small as it can be: only so much as the schedules need.
+//! A producer: the real outbox, with payloads that say whose they are.
 
-use std::collections::VecDeque;
-
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::LOG_BYTES;
+use crate::delivery::{Delivery, WhenFull};
 use crate::message::Message;
+use crate::outbox::{Appended, Limits};
 use crate::wire::SessionId;
-use crate::wire::frame::encode_message;
 use crate::wire::run::Run;
 
 /// What a producer owes (P1–P5).
 pub(super) struct Outbox {
-    pub(super) session: SessionId,
+    outbox: crate::outbox::Outbox,
     at_most_once: bool,
-    /// What is owed, from `acked + 1` on.
-    frames: VecDeque<Bytes>,
-    pub(super) next: u64,
-    pub(super) acked: u64,
-    pub(super) cursor: u64,
 }
 
 impl Outbox {
     pub(super) fn new(session: SessionId, at_most_once: bool) -> Self {
+        let delivery = if at_most_once {
+            Delivery::AtMostOnce
+        } else {
+            Delivery::AtLeastOnce
+        };
+        let limits = Limits {
+            messages: usize::MAX,
+            bytes: usize::MAX,
+            delivery,
+            when_full: WhenFull::Block,
+            checksummed: false,
+        };
         Self {
-            session,
+            outbox: crate::outbox::Outbox::new(session, limits),
             at_most_once,
-            frames: VecDeque::new(),
-            next: 1,
-            acked: 0,
-            cursor: 1,
         }
+    }
+    pub(super) fn session(&self) -> SessionId {
+        self.outbox.session()
+    }
+    pub(super) fn next(&self) -> u64 {
+        self.outbox.last() + 1
+    }
+    pub(super) fn acked(&self) -> u64 {
+        self.outbox.first_owed() - 1
     }
     pub(super) fn append(&mut self) {
-        let mut out = BytesMut::new();
-        let payload = Bytes::from(payload(self.session, self.next));
-        let message = Message {
-            payload,
-            ..Message::default()
-        };
-        encode_message(&message, self.next, false, &mut out);
-        self.frames.push_back(out.freeze());
-        self.next += 1;
+        let payload = Bytes::from(payload(self.session(), self.next()));
+        assert_eq!(
+            self.outbox.append(&Message::new(payload)),
+            Appended::Accepted
+        );
     }
     pub(super) fn owes(&self) -> bool {
-        self.acked + 1 < self.next
+        !self.outbox.is_empty()
     }
     pub(super) fn first_owed(&self) -> u64 {
-        self.acked + 1
+        self.outbox.first_owed()
     }
-    pub(super) fn take(&mut self, most: usize) -> Option<Run> {
-        let first = self.cursor;
-        let last = (self.next - 1).min(first + most as u64 - 1);
-        if first > last {
+    /// Takes what was appended since it last took, or one such piece of what is to be sent again.
+    pub(super) fn take(&mut self) -> Option<Run> {
+        let mut pieces = Vec::new();
+        if !self.outbox.take(1, &mut pieces) {
             return None;
         }
-        let skip = (first - self.acked - 1) as usize;
-        let frames = self.frames.iter().skip(skip);
-        let bytes: Vec<u8> = frames
-            .take((last + 1 - first) as usize)
-            .flat_map(|frame| frame.iter().copied())
-            .collect();
-        self.cursor = last + 1;
         if self.at_most_once {
-            self.forget(last);
+            self.outbox.written();
         }
-        Some(Run {
-            first,
-            last,
-            bytes: bytes.into(),
-        })
-    }
-    pub(super) fn forget(&mut self, to: u64) {
-        while self.acked < to {
-            self.acked += 1;
-            self.frames.pop_front();
+        let bytes = Bytes::from(pieces.concat());
+        let mut sequences = Vec::new();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let frame = crate::wire::run::frame_length(rest);
+            sequences.push(
+                crate::wire::frame::DataView::at(rest)
+                    .unwrap()
+                    .header
+                    .sequence,
+            );
+            rest = &rest[frame..];
         }
+        let (first, last) = (sequences[0], sequences[sequences.len() - 1]);
+        assert_eq!(
+            last + 1 - first,
+            sequences.len() as u64,
+            "P4: without holes"
+        );
+        Some(Run { first, last, bytes })
     }
     pub(super) fn welcomed(&mut self, acked: u64, have: u64) {
-        assert!(
-            have < self.next && acked <= have,
-            "welcome beyond what was sent"
-        );
-        self.forget(acked);
-        self.cursor = have.max(self.acked) + 1;
+        self.outbox
+            .welcomed(acked, have)
+            .expect("welcome beyond what was sent");
+        self.check();
     }
     pub(super) fn acknowledged(&mut self, to: u64) {
-        assert!(to < self.next, "acknowledgement beyond what was sent");
-        self.forget(to);
-        self.cursor = self.cursor.max(self.acked + 1);
+        self.outbox
+            .acknowledged(to)
+            .expect("acknowledgement beyond what was sent");
+        self.check();
     }
-    pub(super) fn disconnected(&mut self) {}
+    pub(super) fn disconnected(&mut self) {
+        self.outbox.disconnected();
+        self.check();
+    }
+    fn check(&self) {
+        let ledger = self.outbox.ledger();
+        assert!(ledger.adds_up(), "{ledger}");
+    }
 }
 
 pub(super) fn payload(session: SessionId, sequence: u64) -> Vec<u8> {
