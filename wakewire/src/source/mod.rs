@@ -33,7 +33,7 @@ use crate::error::{Phase, SinkError};
 use crate::message::Message;
 use crate::transport::door::Door;
 use crate::wire::SessionId;
-use crate::wire::frame::DataView;
+use crate::wire::frame::decode_message;
 pub use crate::wire::hello::Start;
 use crate::wire::run::Run;
 use crate::wire::session::Side;
@@ -145,9 +145,9 @@ impl MessageSource {
                 }
                 if let Some(frame) = current.run.pop() {
                     let sequence = current.run.first - 1;
-                    let decoded = DataView::at(&frame).and_then(|view| view.message(&frame));
                     current.in_hand = Some(sequence);
                     self.unsaid.add(frame.len());
+                    let decoded = decode_message(frame);
                     self.stats.received += 1;
                     return decoded
                         .map(Some)

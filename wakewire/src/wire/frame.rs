@@ -1,6 +1,6 @@
 //! One frame: a header of 32 bytes, then extensions and payload, or a control frame's CBOR. No I/O, no clock.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::{ProtocolError, extensions};
 use crate::message::{Message, MessagePriority};
@@ -261,22 +261,27 @@ impl<'a> DataView<'a> {
         }
         extensions::check(self.body)
     }
+}
 
-    /// Makes an owned message whose payload shares `frame`, the memory that this view borrows from.
-    pub(crate) fn message(&self, frame: &Bytes) -> Result<Message, ProtocolError> {
-        let start = self.payload_at()?;
-        let mut message = Message {
-            payload: frame.slice(HEADER + start..HEADER + self.body.len()),
-            timestamp: self.header.timestamp,
-            message_type: self.header.message_type,
-            priority: self.header.priority(),
-            ..Message::default()
-        };
-        if start > 0 {
-            extensions::read(self.body, &mut message)?;
-        }
-        Ok(message)
+/// Makes an owned message of one encoded frame. The payload is what is left of `frame`: no copy, and no further
+/// reference count.
+pub(crate) fn decode_message(mut frame: Bytes) -> Result<Message, ProtocolError> {
+    let view = DataView::at(&frame)?;
+    let start = view.payload_at()?;
+    let end = view.header.frame_length();
+    let mut message = Message {
+        timestamp: view.header.timestamp,
+        message_type: view.header.message_type,
+        priority: view.header.priority(),
+        ..Message::default()
+    };
+    if start > 0 {
+        extensions::read(view.body, &mut message)?;
     }
+    frame.truncate(end);
+    frame.advance(HEADER + start);
+    message.payload = frame;
+    Ok(message)
 }
 
 fn field<const N: usize>(bytes: &[u8; HEADER], at: usize) -> [u8; N] {
