@@ -62,6 +62,7 @@ pub(super) struct Sent {
     pub(super) waiting: u64,
     /// Given up, dropped or in doubt: there should be none.
     pub(super) other: u64,
+    pub(super) wakes: u64,
     pub(super) connects: u64,
     pub(super) connected: bool,
     pub(super) state: String,
@@ -246,6 +247,7 @@ async fn sent(sink: &Arc<dyn MessageSink>) -> Sent {
         delivered,
         waiting,
         other: accepted - delivered - waiting,
+        wakes: outlook.wakes,
         connects: outlook.connects,
         connected: outlook.state == wakewire::ConnectionState::Connected,
         state: shown(outlook.state).to_owned(),

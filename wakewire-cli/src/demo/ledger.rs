@@ -73,32 +73,35 @@ impl Ledger {
         let Sent {
             accepted,
             delivered,
+            wakes,
             connects,
             seconds,
             ..
         } = &self.sent;
         let mut text = format!(
-            "\n  {:<12}{:>12}{:>12}{:>8}{:>12}{:>14}{:>10}\n",
-            "", "messages", "delivered", "lost", "duplicated", "out of order", "connects"
+            "\n  {:<12}{:>12}{:>12}{:>8}{:>12}{:>14}{:>7}{:>10}\n",
+            "", "messages", "delivered", "lost", "duplicated", "out of order", "wakes", "connects"
         );
         text += &format!(
-            "  {:<12}{:>12}{:>12}{:>8}{:>12}{:>14}{:>10}\n",
+            "  {:<12}{:>12}{:>12}{:>8}{:>12}{:>14}{:>7}{:>10}\n",
             "sender",
             grouped(*accepted),
             grouped(*delivered),
             "",
             "",
             "",
+            wakes,
             connects
         );
         for (name, consumer) in CONSUMERS.iter().zip(&self.received) {
             text += &format!(
-                "  {name:<12}{:>12}{:>12}{:>8}{:>12}{:>14}{:>10}\n",
+                "  {name:<12}{:>12}{:>12}{:>8}{:>12}{:>14}{:>7}{:>10}\n",
                 "",
                 grouped(consumer.received),
                 consumer.lost,
                 consumer.duplicated,
                 consumer.out_of_order,
+                "",
                 consumer.connects,
             );
         }
@@ -139,6 +142,7 @@ impl Ledger {
             "accepted": self.sent.accepted,
             "delivered": self.sent.delivered,
             "waiting": self.sent.waiting,
+            "wakes": self.sent.wakes,
             "connects": self.sent.connects,
             "seconds": self.sent.seconds,
             "messages_per_second": self.per_second(),

@@ -14,6 +14,7 @@ pub(crate) struct Outlook {
     /// Over all targets, where there are several.
     pub(crate) ledger: Ledger,
     pub(crate) connects: u64,
+    pub(crate) wakes: u64,
     pub(crate) state: ConnectionState,
     pub(crate) sink_type: String,
     pub(crate) endpoint: Option<String>,
@@ -35,6 +36,7 @@ impl Outlook {
         Self {
             ledger,
             connects: report.per_sink.iter().map(|part| part.connects).sum(),
+            wakes: report.per_sink.iter().map(|part| part.wakes).sum(),
             state: metadata.state,
             sink_type: metadata.sink_type.into_owned(),
             endpoint: metadata.endpoint,
@@ -87,6 +89,7 @@ impl Outlook {
             "dropped": self.ledger.dropped.total(),
             "undelivered": undelivered,
             "waiting": waiting,
+            "wakes": self.wakes,
             "connects": self.connects,
             "state": shown(self.state),
             "seconds": seconds,

@@ -43,6 +43,8 @@ pub(super) struct Lane {
     pub(super) failed_attempts: u64,
     /// Greetings that succeeded, ever.
     pub(super) connects_made: u64,
+    /// Times the link was woken from its sleep, ever.
+    pub(super) wakes: u64,
     /// Messages refused.
     pub(super) refused: u64,
     /// How many consumers the peer says are attached.
@@ -57,6 +59,7 @@ pub(crate) struct Snapshot {
     pub(crate) ledger: Ledger,
     pub(crate) refused: u64,
     pub(crate) connects: u64,
+    pub(crate) wakes: u64,
     pub(crate) last_error: Option<SinkError>,
 }
 
@@ -82,6 +85,7 @@ impl Lane {
             lost: false,
             failed_attempts: 0,
             connects_made: 0,
+            wakes: 0,
             refused: 0,
             consumers: None,
             last_error: None,
@@ -107,6 +111,7 @@ impl Lane {
             ledger: self.outbox.ledger(),
             refused: self.refused,
             connects: self.connects_made,
+            wakes: self.wakes,
             last_error: self.last_error.clone(),
         }
     }

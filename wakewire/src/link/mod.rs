@@ -325,6 +325,7 @@ impl Shared {
             return Err(self.no_runtime());
         };
         lane.running = true;
+        lane.wakes += 1;
         lane.rest = None;
         drop(lane);
         let task = runtime.spawn(driver::run(Arc::clone(self)));

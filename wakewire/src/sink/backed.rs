@@ -127,11 +127,13 @@ fn report(link: &Link) -> Report {
         ledger,
         last_error,
         connects,
+        wakes,
         ..
     } = link.snapshot();
     let name = &*link.config().service;
     let mut sink = SinkReport::new(name, ledger, last_error.map(|error| error.to_string()));
     sink.connects = connects;
+    sink.wakes = wakes;
     Report::over([sink])
 }
 

@@ -285,8 +285,10 @@ pub struct SinkReport {
     pub ledger: Ledger,
     /// Why something is not delivered, where that is known.
     pub last_error: Option<String>,
-    /// Connections made since the sink was made: each wake and each heal is one.
+    /// Connections made since the sink was made: each wake that succeeds and each heal is one.
     pub connects: u64,
+    /// Times that a message, or `connect()`, woke the sink from its sleep.
+    pub wakes: u64,
 }
 
 impl SinkReport {
@@ -297,6 +299,7 @@ impl SinkReport {
             ledger,
             last_error,
             connects: 0,
+            wakes: 0,
         }
     }
 }

@@ -130,7 +130,12 @@ async fn nothing_is_opened_before_the_first_message_and_an_idle_link_sleeps() {
         .await;
     }
     let report = sender.flush(Duration::from_secs(1)).await;
-    assert_eq!(report.per_sink[0].connects, 3, "each wake is a connection");
+    let woken = &report.per_sink[0];
+    assert_eq!(
+        (woken.wakes, woken.connects),
+        (3, 3),
+        "each wake is a connection"
+    );
     assert_eq!(source.stats().connects, 3);
 }
 
