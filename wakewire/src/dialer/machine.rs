@@ -31,7 +31,6 @@ pub(crate) enum Redial {
     AtOnce,
     /// After a random part of `retry_delay`: links redial by themselves, and all links to a peer that was
     /// restarted notice its end in the same instant.
-    #[allow(dead_code, reason = "links redial so")]
     Spread,
 }
 

@@ -27,7 +27,6 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     /// Makes the dialer of somebody who goes on for ever: pauses grow to `max_retry_delay`.
-    #[allow(dead_code, reason = "links dial so")]
     pub(crate) const fn new(config: LazyConfig) -> Self {
         Self {
             config,
@@ -110,13 +109,12 @@ impl Dialer {
     }
 
     /// Returns how many attempts in a row led to nothing.
-    #[allow(dead_code, reason = "links report it")]
     pub(crate) const fn failures(&self) -> u32 {
         self.machine.failures()
     }
 
     /// Returns the moment before which no attempt starts; none when it may start at once.
-    #[allow(dead_code, reason = "links report it")]
+    #[cfg(test)]
     pub(crate) const fn pause_until(&self) -> Option<Instant> {
         self.machine.pause_until()
     }

@@ -1,6 +1,6 @@
 //! One greeted connection: writes what is owed, reads what is acknowledged, watches the peer's pulse.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,11 +11,12 @@ use super::Shared;
 use crate::error::{Phase as ErrorPhase, SinkError};
 use crate::transport::door::{Reader, Writer};
 use crate::transport::greeting::Host;
+use crate::transport::pulse::Pulse;
 use crate::transport::write_pieces;
 use crate::wire::ProtocolError;
-use crate::wire::frame::{self, Header, Kind};
+use crate::wire::frame::Kind;
 use crate::wire::hello::{self, Code, Reject};
-use crate::wire::liveness::{LOOK_EVERY, Liveness, Pulse};
+use crate::wire::liveness::LOOK_EVERY;
 use crate::wire::scan::Piece;
 
 /// How a connection ended.
@@ -31,11 +32,9 @@ pub(super) enum End {
 /// What the three parts of a connection tell each other.
 #[derive(Default)]
 struct Signals {
-    ping: AtomicBool,
-    pong: AtomicBool,
+    pulse: Pulse,
+    /// There has been nothing to do for long enough.
     idle: AtomicBool,
-    /// Counts what was received, so that the clock need not be read each time.
-    received: AtomicU64,
     /// The peer has acknowledged something.
     proved: AtomicBool,
 }
@@ -52,7 +51,8 @@ pub(super) async fn run(shared: &Shared, host: Host) -> (End, bool) {
     let end = tokio::select! {
         end = read(shared, &signals, reader) => end,
         end = write(shared, &signals, writer) => end,
-        end = watch(shared, &signals, idle) => end,
+        dead = signals.pulse.watch(|| shared.owed.notify_one()) => lost(shared, ErrorPhase::Read, dead),
+        () = grow_idle(shared, &signals, idle) => End::Rested,
     };
     (end, signals.proved.load(Relaxed))
 }
@@ -62,11 +62,7 @@ async fn write(shared: &Shared, signals: &Signals, mut writer: Writer) -> End {
     let mut pieces: Vec<Bytes> = Vec::new();
     let mut control = BytesMut::new();
     loop {
-        for (flag, kind) in [(&signals.ping, Kind::Ping), (&signals.pong, Kind::Pong)] {
-            if flag.swap(false, Relaxed) {
-                frame::encode_control(Header::control(kind), &[], checksummed, &mut control);
-            }
-        }
+        signals.pulse.speak(checksummed, &mut control);
         if !control.is_empty() {
             pieces.push(control.split().freeze());
         }
@@ -128,7 +124,7 @@ async fn read(shared: &Shared, signals: &Signals, mut reader: Reader) -> End {
             Ok(None) => return lost(shared, ErrorPhase::Read, "the peer closed the connection"),
             Err(error) => return lost(shared, ErrorPhase::Read, error),
         };
-        signals.received.fetch_add(1, Relaxed);
+        signals.pulse.heard();
         let Piece::Control { header, body } = piece else {
             return lost(
                 shared,
@@ -158,7 +154,7 @@ async fn read(shared: &Shared, signals: &Signals, mut reader: Reader) -> End {
                 }
             }
             Kind::Ping => {
-                signals.pong.store(true, Relaxed);
+                signals.pulse.asked();
                 shared.owed.notify_one();
             }
             Kind::Pong => {}
@@ -172,48 +168,25 @@ async fn read(shared: &Shared, signals: &Signals, mut reader: Reader) -> End {
     }
 }
 
-/// Looks at the clock now and then: pings a silent peer, gives a dead one up, lets an idle link sleep.
-async fn watch(shared: &Shared, signals: &Signals, idle: Option<Duration>) -> End {
-    let mut ticks = interval(
-        LOOK_EVERY
-            .min(idle.unwrap_or(LOOK_EVERY))
-            .max(Duration::from_millis(1)),
-    );
+/// Tells the writing part when there has been nothing to do for this long; never returns.
+async fn grow_idle(shared: &Shared, signals: &Signals, limit: Option<Duration>) {
+    let Some(limit) = limit else {
+        return std::future::pending().await;
+    };
+    let mut ticks = interval(LOOK_EVERY.min(limit).max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut liveness = Liveness::new(Instant::now().into_std());
-    let (mut received, mut last, mut busy) = (0, 0, Instant::now());
+    let (mut last, mut busy) = (0, Instant::now());
     loop {
         let now = ticks.tick().await;
-        let count = signals.received.load(Relaxed);
-        if count != received {
-            received = count;
-            liveness.heard(now.into_std());
-        }
-        match liveness.look(now.into_std()) {
-            Pulse::Fine => {}
-            Pulse::Ask => {
-                signals.ping.store(true, Relaxed);
-                shared.owed.notify_one();
-            }
-            Pulse::Dead => {
-                return lost(
-                    shared,
-                    ErrorPhase::Read,
-                    "the peer has been silent for 15 s, also when asked",
-                );
-            }
-        }
-        if let Some(limit) = idle {
-            let lane = shared.lane.lock();
-            let accepted = lane.outbox.last();
-            let rests = lane.outbox.is_empty() && lane.connects == 0;
-            drop(lane);
-            if !rests || accepted != last {
-                (last, busy) = (accepted, now);
-            } else if now.duration_since(busy) >= limit {
-                signals.idle.store(true, Relaxed);
-                shared.owed.notify_one();
-            }
+        let lane = shared.lane.lock();
+        let accepted = lane.outbox.last();
+        let rests = lane.outbox.is_empty() && lane.connects == 0;
+        drop(lane);
+        if !rests || accepted != last {
+            (last, busy) = (accepted, now);
+        } else if now.duration_since(busy) >= limit {
+            signals.idle.store(true, Relaxed);
+            shared.owed.notify_one();
         }
     }
 }

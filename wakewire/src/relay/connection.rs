@@ -1,20 +1,19 @@
 //! One connection of a relay: the bytes of a producer into the hub, or out of it to a consumer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, timeout};
 
 use super::effects::{ConnectionId, Offered, Outgoing};
 use super::switchboard::{Bell, Switchboard};
 use crate::transport::door::{Reader, Writer};
+use crate::transport::pulse::Pulse;
 use crate::transport::write_pieces;
 use crate::wire::ProtocolError;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Gap, Reject};
-use crate::wire::liveness::{ASK_AFTER, LOOK_EVERY, Liveness, Pulse};
 use crate::wire::run::Run;
 use crate::wire::scan::Piece;
 
@@ -24,17 +23,7 @@ pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) bell: Arc<Bell>,
     pub(super) checksummed: bool,
-    pub(super) pulse: Signals,
-}
-
-/// What the parts of a connection tell each other.
-#[derive(Debug, Default)]
-pub(super) struct Signals {
-    ping: AtomicBool,
-    pong: AtomicBool,
-    /// The log is full: we do not read, so silence says nothing of the peer.
-    paused: AtomicBool,
-    received: AtomicU64,
+    pub(super) pulse: Pulse,
 }
 
 /// How a connection ended.
@@ -54,7 +43,7 @@ impl Connection {
         let end = tokio::select! {
             end = self.read(&mut reader) => end,
             end = self.acknowledge(&mut writer) => end,
-            end = self.watch() => end,
+            dead = self.pulse.watch(|| self.bell.poll.notify_one()) => End::Lost(dead.to_owned()),
             code = self.bell.closed() => End::Told(code),
         };
         self.part(writer, end).await
@@ -65,7 +54,7 @@ impl Connection {
         let end = tokio::select! {
             end = self.read(&mut reader) => end,
             end = self.forward(&mut writer) => end,
-            end = self.watch() => end,
+            dead = self.pulse.watch(|| self.bell.poll.notify_one()) => End::Lost(dead.to_owned()),
             code = self.bell.closed() => End::Told(code),
         };
         self.part(writer, end).await
@@ -78,7 +67,7 @@ impl Connection {
                 Ok(None) => return End::Lost("the peer closed the connection".to_owned()),
                 Err(error) => return End::Lost(error.to_string()),
             };
-            self.pulse.received.fetch_add(1, Relaxed);
+            self.pulse.heard();
             let taken = match piece {
                 Piece::Run { run, .. } => self.offer(run).await,
                 Piece::Control { header, .. } => self.control(header),
@@ -100,13 +89,13 @@ impl Connection {
                 .with(|hub, wake| hub.data(self.id, run, now, wake))?
             {
                 Offered::Taken => {
-                    self.pulse.paused.store(false, Relaxed);
+                    self.pulse.pause(false);
                     return Ok(None);
                 }
                 Offered::Ended => return Ok(Some(End::Told(Code::Replaced))),
                 Offered::Full(back) => {
                     run = back;
-                    self.pulse.paused.store(true, Relaxed);
+                    self.pulse.pause(true);
                     self.bell.room.notified().await;
                 }
             }
@@ -124,7 +113,7 @@ impl Connection {
                     .with(|hub, wake| hub.acknowledge(self.id, origin, sequence, now, wake))?;
             }
             Kind::Ping => {
-                self.pulse.pong.store(true, Relaxed);
+                self.pulse.asked();
                 self.bell.poll.notify_one();
             }
             Kind::Pong => {}
@@ -138,7 +127,7 @@ impl Connection {
     async fn acknowledge(&self, writer: &mut Writer) -> End {
         let mut bytes = BytesMut::new();
         loop {
-            self.answer(&mut bytes);
+            self.pulse.speak(self.checksummed, &mut bytes);
             if let Some(news) = self.board.with(|hub, _| hub.poll_producer(self.id)) {
                 let header = Header {
                     sequence: news.acked,
@@ -164,7 +153,7 @@ impl Connection {
         let mut pieces: Vec<Bytes> = Vec::new();
         let mut control = BytesMut::new();
         loop {
-            self.answer(&mut control);
+            self.pulse.speak(self.checksummed, &mut control);
             self.board
                 .with(|hub, wake| hub.poll_consumer(self.id, WRITE_LIMIT, &mut outgoing, wake));
             for one in outgoing.drain(..) {
@@ -206,48 +195,6 @@ impl Connection {
         }
     }
 
-    fn answer(&self, bytes: &mut BytesMut) {
-        for (flag, kind) in [
-            (&self.pulse.ping, Kind::Ping),
-            (&self.pulse.pong, Kind::Pong),
-        ] {
-            if flag.swap(false, Relaxed) {
-                frame::encode_control(Header::control(kind), &[], self.checksummed, bytes);
-            }
-        }
-    }
-
-    async fn watch(&self) -> End {
-        let mut ticks = interval(LOOK_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut liveness = Liveness::new(Instant::now().into_std());
-        let (mut received, mut pinged) = (0, Instant::now());
-        loop {
-            let now = ticks.tick().await;
-            let count = self.pulse.received.load(Relaxed);
-            let paused = self.pulse.paused.load(Relaxed);
-            if count != received || paused {
-                received = count;
-                liveness.heard(now.into_std());
-            }
-            // While we do not read, nothing can be heard; but the peer is to know that we live.
-            let asks = match liveness.look(now.into_std()) {
-                Pulse::Fine => paused && now.duration_since(pinged) >= ASK_AFTER,
-                Pulse::Ask => true,
-                Pulse::Dead => {
-                    return End::Lost(
-                        "the peer has been silent for 15 s, also when asked".to_owned(),
-                    );
-                }
-            };
-            if asks {
-                pinged = now;
-                self.pulse.ping.store(true, Relaxed);
-                self.bell.poll.notify_one();
-            }
-        }
-    }
-
     /// Says goodbye where it is we who end it. A peer that does not read will not hear it: it is not waited for.
     async fn part(&self, mut writer: Writer, end: End) -> End {
         let code = match &end {
@@ -272,7 +219,7 @@ impl Connection {
             writer.write_all(&bytes).await?;
             writer.shutdown().await
         };
-        match tokio::time::timeout(PARTING, said).await {
+        match timeout(PARTING, said).await {
             Ok(_) | Err(_) => end,
         }
     }

@@ -7,11 +7,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
 use super::RelayConfig;
-use super::connection::{Connection, End, Signals};
+use super::connection::{Connection, End};
 use super::effects::{ConnectionId, ConsumerHello, ConsumerKey, Refused};
 use super::switchboard::Switchboard;
 use crate::source::frame_limit;
 use crate::transport::door::{Visitor, reject};
+use crate::transport::pulse::Pulse;
 use crate::wire::SessionId;
 use crate::wire::frame::Kind;
 use crate::wire::hello::{self, Code, Consumer, Hello, Limits, Producer, VERSION, Welcome};
@@ -48,7 +49,7 @@ pub(super) async fn serve(
         id,
         bell,
         checksummed,
-        pulse: Signals::default(),
+        pulse: Pulse::default(),
     };
     let Entered {
         who,

@@ -1,20 +1,19 @@
 //! One connection that messages come from: reads and queues, acknowledges what was processed, watches the pulse.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use super::inbox::Inbox;
 use super::progress::{Acker, Progress};
 use crate::transport::door::{Reader, Writer};
+use crate::transport::pulse::Pulse;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Gap, Reject};
-use crate::wire::liveness::{LOOK_EVERY, Liveness, Pulse};
 use crate::wire::scan::Piece;
 use crate::wire::{ProtocolError, SessionId};
 
@@ -25,11 +24,7 @@ pub(super) struct Connection<'a> {
     checksummed: bool,
     /// Whose frames come over it, by origin.
     origins: Mutex<Vec<Origin>>,
-    ping: AtomicBool,
-    pong: AtomicBool,
-    received: AtomicU64,
-    /// The queue is full: we do not read, so silence says nothing of the peer.
-    paused: AtomicBool,
+    pulse: Pulse,
 }
 
 /// One session on a connection.
@@ -65,10 +60,7 @@ impl<'a> Connection<'a> {
             acker,
             checksummed,
             origins: Mutex::new(origins),
-            ping: AtomicBool::new(false),
-            pong: AtomicBool::new(false),
-            received: AtomicU64::new(0),
-            paused: AtomicBool::new(false),
+            pulse: Pulse::default(),
         }
     }
 
@@ -77,7 +69,7 @@ impl<'a> Connection<'a> {
         let end = tokio::select! {
             end = self.read(&mut reader) => end,
             end = self.write(&mut writer) => end,
-            end = self.watch() => end,
+            dead = self.pulse.watch(|| self.acker.urge()) => End::Lost(dead.to_owned()),
         };
         if matches!(end, End::Closed) {
             // A socket that is closed with something unread in it is reset, and the acknowledgements that the
@@ -92,22 +84,22 @@ impl<'a> Connection<'a> {
 
     /// Returns whether anything was received over it.
     pub(super) fn has_received(&self) -> bool {
-        self.received.load(Relaxed) > 0
+        self.pulse.has_heard()
     }
 
     async fn read(&self, reader: &mut Reader) -> End {
         loop {
             if !self.inbox.has_room() {
-                self.paused.store(true, Relaxed);
+                self.pulse.pause(true);
                 self.inbox.room().await;
-                self.paused.store(false, Relaxed);
+                self.pulse.pause(false);
             }
             let piece = match reader.next().await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => return End::Lost("the peer closed the connection".to_owned()),
                 Err(error) => return End::Lost(error.to_string()),
             };
-            self.received.fetch_add(1, Relaxed);
+            self.pulse.heard();
             match self.take(piece) {
                 Ok(None) => {}
                 Ok(Some(end)) => return end,
@@ -135,7 +127,7 @@ impl<'a> Connection<'a> {
             Piece::Control { header, body } => match header.kind {
                 Kind::Gap => self.gap(header.origin, hello::decode(Kind::Gap, &body)?),
                 Kind::Ping => {
-                    self.pong.store(true, Relaxed);
+                    self.pulse.asked();
                     self.acker.urge();
                 }
                 Kind::Pong => {}
@@ -183,11 +175,7 @@ impl<'a> Connection<'a> {
             self.acker.due(|| self.has_news()).await;
             let closing = self.inbox.is_closing();
             self.acknowledge(&mut bytes);
-            for (flag, kind) in [(&self.ping, Kind::Ping), (&self.pong, Kind::Pong)] {
-                if flag.swap(false, Relaxed) {
-                    frame::encode_control(Header::control(kind), &[], self.checksummed, &mut bytes);
-                }
-            }
+            self.pulse.speak(self.checksummed, &mut bytes);
             if closing {
                 let goodbye = Reject {
                     code: Code::Leaving,
@@ -233,43 +221,6 @@ impl<'a> Connection<'a> {
                     ..Header::control(Kind::Ack)
                 };
                 frame::encode_control(header, &[], self.checksummed, bytes);
-            }
-        }
-    }
-
-    async fn watch(&self) -> End {
-        let mut ticks = interval(LOOK_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut liveness = Liveness::new(Instant::now().into_std());
-        let (mut received, mut silent_since_ping) = (0, Instant::now());
-        loop {
-            let now = ticks.tick().await;
-            let count = self.received.load(Relaxed);
-            if count != received {
-                received = count;
-                liveness.heard(now.into_std());
-            }
-            if self.paused.load(Relaxed) {
-                // We do not read, so that nothing can be heard: but the peer is to know that we live.
-                liveness.heard(now.into_std());
-                if now.duration_since(silent_since_ping) >= crate::wire::liveness::ASK_AFTER {
-                    silent_since_ping = now;
-                    self.ping.store(true, Relaxed);
-                    self.acker.urge();
-                }
-                continue;
-            }
-            match liveness.look(now.into_std()) {
-                Pulse::Fine => {}
-                Pulse::Ask => {
-                    self.ping.store(true, Relaxed);
-                    self.acker.urge();
-                }
-                Pulse::Dead => {
-                    return End::Lost(
-                        "the peer has been silent for 15 s, also when asked".to_owned(),
-                    );
-                }
             }
         }
     }

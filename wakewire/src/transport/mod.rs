@@ -2,6 +2,7 @@
 
 pub(crate) mod door;
 pub(crate) mod greeting;
+pub(crate) mod pulse;
 pub(crate) mod reader;
 #[cfg(feature = "tcp")]
 mod tcp;

@@ -254,7 +254,7 @@ impl<'a> DataView<'a> {
         extensions::end(self.body)
     }
 
-    /// Refuses extensions that [`message`](Self::message) could not read; costs nothing where there are none.
+    /// Refuses extensions that [`decode_message`] could not read; costs nothing where there are none.
     pub(super) fn check(&self) -> Result<(), ProtocolError> {
         if self.header.flags & EXTENSIONS == 0 {
             return Ok(());
