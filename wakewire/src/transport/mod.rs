@@ -72,6 +72,7 @@ pub(crate) enum Acceptor {
     Tcp(tcp::Listener),
     /// No transport is built in; cannot be made.
     #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+    #[expect(dead_code, reason = "it cannot be made")]
     None(std::convert::Infallible),
 }
 
