@@ -18,7 +18,7 @@ use crate::outbox::Limits;
 use crate::registry::{
     CompositePattern, Registry, ServiceConfig, ServiceRegistry, SinkType, WithoutConsumers,
 };
-use crate::relay::{Relay, RelayConfig};
+use crate::relay::{HubConfig, Relay, RelayConfig};
 use crate::sink::composite::CompositeSink;
 use crate::sink::direct::DirectSink;
 use crate::sink::relay::RelaySink;
@@ -182,12 +182,14 @@ impl SinkFactory {
             service: service_name.into(),
             endpoint: reachable(service_name, &config)?,
             max_message_bytes: config.max_message_bytes,
-            hold: config.without_consumers == WithoutConsumers::Hold,
-            at_least_once: config.delivery == Delivery::AtLeastOnce,
-            log_bytes: config.log_bytes,
-            unnamed_deadline: config.unnamed_deadline(),
-            named_deadline: config.named_deadline(),
-            named: config.consumers,
+            hub: HubConfig {
+                hold: config.without_consumers == WithoutConsumers::Hold,
+                at_least_once: config.delivery == Delivery::AtLeastOnce,
+                log_bytes: config.log_bytes,
+                unnamed_deadline: config.unnamed_deadline(),
+                named_deadline: config.named_deadline(),
+                named: config.consumers,
+            },
         }))
     }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use self::effects::HubConfig;
+pub(crate) use self::effects::HubConfig;
 use self::hub::Hub;
 use self::switchboard::Switchboard;
 pub use self::view::{RelayConsumer, RelayStatus};
@@ -42,13 +42,7 @@ pub(crate) struct RelayConfig {
     pub(crate) service: Arc<str>,
     pub(crate) endpoint: Endpoint,
     pub(crate) max_message_bytes: usize,
-    /// The consumers that are waited for also while they are away.
-    pub(crate) named: Vec<String>,
-    pub(crate) hold: bool,
-    pub(crate) at_least_once: bool,
-    pub(crate) log_bytes: usize,
-    pub(crate) unnamed_deadline: Duration,
-    pub(crate) named_deadline: Option<Duration>,
+    pub(crate) hub: HubConfig,
 }
 
 /// Spreads the messages of a service's producers to its consumers; made by
@@ -92,17 +86,9 @@ pub struct Relay {
 impl Relay {
     /// Makes one that listens nowhere yet.
     pub(crate) fn new(config: RelayConfig) -> Self {
-        let hub = Hub::new(HubConfig {
-            named: config.named.clone(),
-            hold: config.hold,
-            at_least_once: config.at_least_once,
-            log_bytes: config.log_bytes,
-            unnamed_deadline: config.unnamed_deadline,
-            named_deadline: config.named_deadline,
-        });
         Self {
+            board: Arc::new(Switchboard::new(Hub::new(config.hub.clone()))),
             config,
-            board: Arc::new(Switchboard::new(hub)),
             node: SessionId(rand::random()),
             door: None,
             connections: JoinSet::new(),

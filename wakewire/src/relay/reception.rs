@@ -133,7 +133,7 @@ fn enter(
             None => format!("consumer {life:?}"),
         };
         let key = name.map_or(ConsumerKey::Id(life.0), ConsumerKey::Name);
-        let at_most_once = at_most_once || !config.at_least_once;
+        let at_most_once = at_most_once || !config.hub.at_least_once;
         let hello = ConsumerHello {
             key,
             at_most_once,
