@@ -1,4 +1,30 @@
 //! Send to a name; the wire wakes on data.
+//!
+//! A **message** is encoded once into a **frame** in its sink's **outbox**; a **link** wakes, asks its **dialer** for a
+//! connection, and pumps frames over a **transport** until the peer has acknowledged them.
+//!
+//! **services.toml** is read into a **registry**; the **factory** looks a name up and gives back the one **sink** of
+//! that name, or a **source** to listen, or a **relay** to run.
+//!
+//! ```text
+//! send ─► outbox ─► link ─► transport ─► (relay: a log with a cursor per consumer) ─► source ─► recv
+//!            ▲        └ dialer: when                                                    │
+//!            └────────────────── acknowledged when processed ◄──────────────────────────┘
+//! ```
+//!
+//! Start with [`SinkFactory`], [`MessageSink`] and [`MessageSource`].
+//!
+//! # What `Ok` means
+//!
+//! [`send`](MessageSink::send) is `Ok` when the sink has *accepted* the message: from then on the sink owes it. It
+//! leaves the sink when those who are waited for have processed it and said so, over any number of connections and of
+//! lives of relay and receivers. What is not accepted comes back in the error: [`SinkError::into_message`]. What
+//! cannot be delivered by the deadline of [`SinkFactory::close`] is counted in its [`Report`]; the [`Ledger`] of every
+//! sink adds up at every moment.
+//!
+//! # Features
+//!
+//! `unix` and `tcp`, both on by default: the transports. A feature adds, it never changes what a call does.
 #![doc(test(attr(deny(warnings))))]
 #![cfg_attr(
     test,

@@ -1,10 +1,10 @@
 //! What a message is sent to: one trait for relay, direct and composite sinks, and for a user's own.
 
 mod backed;
-pub mod composite;
-pub mod direct;
-pub mod lazy;
-pub mod relay;
+pub(crate) mod composite;
+pub(crate) mod direct;
+pub(crate) mod lazy;
+pub(crate) mod relay;
 pub(crate) mod together;
 
 use std::borrow::Cow;

@@ -1,6 +1,5 @@
 //! Deliveries that are acknowledged one by one, in any order.
 
-use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -9,13 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
-use parking_lot::Mutex;
 
 use super::MessageSource;
 use super::progress::Progress;
 use crate::error::SinkError;
 use crate::message::Message;
-use crate::wire::SessionId;
 
 /// A source whose messages are acknowledged explicitly; made by [`MessageSource::into_stream`].
 ///
@@ -23,25 +20,7 @@ use crate::wire::SessionId;
 /// is dropped without [`ack`](Delivered::ack) holds the acknowledgement back: it comes again in another life of
 /// the consumer, or to another one.
 #[derive(Debug)]
-pub struct Deliveries {
-    source: MessageSource,
-    open: HashMap<SessionId, Arc<Open>>,
-}
-
-/// What of a session was handed out and acknowledged.
-#[derive(Debug)]
-struct Open {
-    progress: Arc<Progress>,
-    state: Mutex<OpenState>,
-}
-
-#[derive(Debug)]
-struct OpenState {
-    /// Handed out and not acknowledged.
-    pending: BTreeSet<u64>,
-    /// The last number handed out.
-    last: u64,
-}
+pub struct Deliveries(MessageSource);
 
 /// One message, and the means to acknowledge it.
 #[must_use = "dropped without `ack`, the message counts as not processed"]
@@ -49,17 +28,13 @@ pub struct Delivered {
     /// The message.
     pub message: Message,
     sequence: u64,
-    open: Arc<Open>,
+    progress: Arc<Progress>,
 }
 
 impl Delivered {
     /// Says that the message was processed; gives it back.
     pub fn ack(self) -> Message {
-        let mut state = self.open.state.lock();
-        state.pending.remove(&self.sequence);
-        let processed = state.pending.first().map_or(state.last, |first| first - 1);
-        drop(state);
-        self.open.progress.advance(processed);
+        self.progress.release(self.sequence);
         self.message
     }
 }
@@ -69,16 +44,13 @@ impl fmt::Debug for Delivered {
         f.debug_struct("Delivered")
             .field("message", &self.message)
             .field("sequence", &self.sequence)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 impl Deliveries {
-    pub(super) fn new(source: MessageSource) -> Self {
-        Self {
-            source,
-            open: HashMap::new(),
-        }
+    pub(super) const fn new(source: MessageSource) -> Self {
+        Self(source)
     }
 
     /// Returns the next delivery; `None` when the source was closed.
@@ -91,35 +63,22 @@ impl Deliveries {
     ///
     /// Dropped early, no message is lost.
     pub async fn next(&mut self) -> Result<Option<Delivered>, SinkError> {
-        let Some(message) = self.source.recv().await? else {
+        let Some(message) = self.0.recv().await? else {
             return Ok(None);
         };
-        let Some(current) = &mut self.source.current else {
+        let Some(current) = &mut self.0.current else {
             return Ok(None);
         };
         // Taken out of the source's hand: asking for the next one must not acknowledge this one.
         let Some(sequence) = current.in_hand.take() else {
             return Ok(None);
         };
-        let open = self.open.entry(current.session).or_insert_with(|| {
-            let state = OpenState {
-                pending: BTreeSet::new(),
-                last: sequence - 1,
-            };
-            Arc::new(Open {
-                progress: Arc::clone(&current.progress),
-                state: Mutex::new(state),
-            })
-        });
-        {
-            let mut state = open.state.lock();
-            state.pending.insert(sequence);
-            state.last = sequence;
-        }
+        let progress = Arc::clone(&current.progress);
+        progress.hold(sequence);
         Ok(Some(Delivered {
             message,
             sequence,
-            open: Arc::clone(open),
+            progress,
         }))
     }
 
@@ -129,7 +88,7 @@ impl Deliveries {
     ///
     /// Dropped early, the source closes in the background.
     pub async fn close(&mut self, within: Duration) -> bool {
-        self.source.close(within).await
+        self.0.close(within).await
     }
 }
 
@@ -139,5 +98,73 @@ impl Stream for Deliveries {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         // `next` keeps nothing across a poll that is pending, so a future per poll loses nothing.
         pin!(self.next()).poll(cx).map(Result::transpose)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::super::config::SourceConfig;
+    use super::super::progress::Acker;
+    use super::*;
+    use crate::backoff::LazyConfig;
+    use crate::wire::SessionId;
+    use crate::wire::frame::encode_message;
+    use crate::wire::hello::Start;
+    use crate::wire::run::Run;
+
+    fn run(first: u64, last: u64) -> Run {
+        let mut bytes = BytesMut::new();
+        for sequence in first..=last {
+            encode_message(&Message::new("x"), sequence, false, &mut bytes);
+        }
+        Run {
+            first,
+            last,
+            bytes: bytes.freeze(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gap_does_not_acknowledge_what_is_still_held() {
+        let source = MessageSource::new(SourceConfig {
+            service: "relay".into(),
+            endpoint: "unix:///tmp/wakewire-nobody.sock".parse().unwrap(),
+            subscribes: true,
+            at_most_once: false,
+            max_message_bytes: 100,
+            lazy: LazyConfig::default(),
+            consumer: None,
+            start: Start::Owed,
+        });
+        let (session, acker) = (SessionId(1), Arc::new(Acker::default()));
+        let inbox = Arc::clone(&source.inbox);
+        let progress = inbox.gap(session, 0, false, &acker);
+        assert!(inbox.data(session, &progress, run(1, 2)).unwrap());
+        inbox.gap(session, 10, false, &acker);
+        let mut stream = source.into_stream();
+        let first = stream.next().await.unwrap().unwrap();
+        let second = stream.next().await.unwrap().unwrap();
+        let more = tokio::time::timeout(Duration::from_millis(1), stream.next()).await;
+        assert!(
+            more.is_err(),
+            "nothing follows; but the gap has been passed"
+        );
+        assert_eq!(stream.0.stats().missed, 8);
+        assert_eq!(progress.processed(), 0, "both are still held");
+        second.ack();
+        assert_eq!(progress.processed(), 0, "the first is still held");
+        first.ack();
+        assert_eq!(
+            progress.processed(),
+            10,
+            "and with them what was missed is past"
+        );
+        // Nothing is held now: a gap is past at once.
+        inbox.gap(session, 20, false, &acker);
+        let more = tokio::time::timeout(Duration::from_millis(1), stream.next()).await;
+        assert!(more.is_err());
+        assert_eq!(progress.processed(), 20);
     }
 }

@@ -297,10 +297,7 @@ impl MessageSource {
                     });
                     return Ok(true);
                 }
-                Some(Item::Past { progress, sequence }) => {
-                    progress.advance(sequence);
-                    progress.urge();
-                }
+                Some(Item::Past { progress, sequence }) => progress.pass(sequence),
                 Some(Item::Missed { session, range }) => self.note_missed(session, range),
                 None => {
                     if self.closed || self.inbox.is_closing() {

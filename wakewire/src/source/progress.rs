@@ -1,9 +1,11 @@
 //! How far the application has come, told to the connection that acknowledges it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -11,13 +13,27 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub(super) struct Progress {
     processed: AtomicU64,
+    /// Handed out to be acknowledged explicitly.
+    held: Mutex<Held>,
     acker: Arc<Acker>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// Handed out and not acknowledged.
+    pending: BTreeSet<u64>,
+    /// The last number that was handed out, or is past.
+    last: u64,
 }
 
 impl Progress {
     pub(super) const fn new(acker: Arc<Acker>) -> Self {
         Self {
             processed: AtomicU64::new(0),
+            held: Mutex::new(Held {
+                pending: BTreeSet::new(),
+                last: 0,
+            }),
             acker,
         }
     }
@@ -35,6 +51,34 @@ impl Progress {
     pub(super) fn advance(&self, sequence: u64) {
         self.processed.fetch_max(sequence, SeqCst);
         self.acker.tell();
+    }
+
+    /// This message is handed out: nothing from it on is processed before it is released.
+    pub(super) fn hold(&self, sequence: u64) {
+        let mut held = self.held.lock();
+        held.pending.insert(sequence);
+        held.last = held.last.max(sequence);
+    }
+
+    /// This message was acknowledged.
+    pub(super) fn release(&self, sequence: u64) {
+        let mut held = self.held.lock();
+        held.pending.remove(&sequence);
+        let processed = held.pending.first().map_or(held.last, |first| first - 1);
+        drop(held);
+        self.advance(processed);
+    }
+
+    /// What comes up to here will not come, or is processed (rule K3); what is held comes first.
+    pub(super) fn pass(&self, sequence: u64) {
+        let mut held = self.held.lock();
+        held.last = held.last.max(sequence);
+        let is_free = held.pending.is_empty();
+        drop(held);
+        if is_free {
+            self.advance(sequence);
+            self.urge();
+        }
     }
 
     /// The application waits, or has processed much: acknowledge at once.
