@@ -40,11 +40,7 @@ struct State {
 #[derive(Debug)]
 pub(super) enum Item {
     /// Messages.
-    Run {
-        session: SessionId,
-        progress: Arc<Progress>,
-        run: Run,
-    },
+    Run { progress: Arc<Progress>, run: Run },
     /// Everything up to here is past, though it never came (rule K3).
     Past {
         progress: Arc<Progress>,
@@ -157,7 +153,6 @@ impl Inbox {
         if is_new {
             state.bytes += run.bytes.len() + OVERHEAD;
             state.queue.push_back(Item::Run {
-                session,
                 progress: Arc::clone(progress),
                 run,
             });

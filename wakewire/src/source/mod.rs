@@ -82,7 +82,6 @@ pub struct MessageSource {
 /// The run that messages are taken from.
 #[derive(Debug)]
 struct Current {
-    session: SessionId,
     progress: Arc<Progress>,
     run: Run,
     /// What was handed out last, processed when the next one is asked for.
@@ -283,14 +282,9 @@ impl MessageSource {
     async fn next_run(&mut self) -> Result<bool, SinkError> {
         loop {
             match self.queue.pop_front() {
-                Some(Item::Run {
-                    session,
-                    progress,
-                    run,
-                }) => {
+                Some(Item::Run { progress, run }) => {
                     self.unsaid.touch(&progress);
                     self.current = Some(Current {
-                        session,
                         progress,
                         run,
                         in_hand: None,
