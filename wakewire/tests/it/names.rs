@@ -320,3 +320,10 @@ fn without_a_runtime_a_message_is_refused_and_comes_back() {
     assert_eq!(number(&error.into_message().unwrap()), 7);
     assert_eq!(sink.ledger().accepted, 0);
 }
+
+#[test]
+fn what_every_send_moves_stays_small() {
+    assert_eq!(size_of::<SinkError>(), 16);
+    assert_eq!(size_of::<Message>(), 80);
+    assert_eq!(size_of::<wakewire::Sending<'_>>(), 24);
+}
