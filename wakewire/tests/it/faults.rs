@@ -77,14 +77,14 @@ async fn a_link_killed_in_the_middle_of_a_large_frame_starts_again_at_a_frame_bo
 }
 
 #[tokio::test]
-async fn a_peer_that_reads_nothing_blocks_neither_questions_nor_disconnect() {
+async fn a_peer_that_reads_nothing_blocks_neither_questions_nor_others_nor_disconnect() {
     let place = Place::new();
     let text = place.unix(
         "direct",
         "direct",
         "drain_timeout_secs = 0.3\nbuffer_bytes = 16777216",
     );
-    let factory = factory(&text);
+    let factory = factory(&(text + &place.unix("other", "direct", "")));
     let mut source = factory.create_source("direct").await.unwrap();
     let sink = factory.create_sink("direct").await.unwrap();
     sink.send(numbered(0)).await.unwrap();
@@ -97,6 +97,10 @@ async fn a_peer_that_reads_nothing_blocks_neither_questions_nor_disconnect() {
     let asked = Instant::now();
     assert!(sink.is_connected());
     assert_eq!(sink.metadata().state, ConnectionState::Connected);
+    let mut others = factory.create_source("other").await.unwrap();
+    let other = factory.create_sink("other").await.unwrap();
+    other.send(numbered(5)).await.unwrap();
+    expect(&mut others, 5..6).await;
     let error = soon(sink.disconnect()).await.unwrap_err();
     assert!(matches!(error, SinkError::Timeout(_)), "{error}");
     assert!(

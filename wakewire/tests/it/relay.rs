@@ -304,3 +304,81 @@ async fn a_consumer_is_told_what_others_acknowledged_while_it_was_away() {
 fn n_u64(n: u64) -> Vec<u8> {
     n.to_le_bytes().to_vec()
 }
+
+/// Receives as `c` until it is dropped; each life's numbers apart.
+struct Listening(JoinHandle<()>);
+
+impl Listening {
+    async fn start(factory: &SinkFactory, lives: &Lives) -> Self {
+        let mut source = factory.create_source("relay").await.unwrap().named("c");
+        lives.lock().push(Vec::new());
+        let lives = Lives::clone(lives);
+        Self(tokio::spawn(async move {
+            while let Some(message) = source.recv().await.unwrap() {
+                lives.lock().last_mut().unwrap().push(number(&message));
+            }
+        }))
+    }
+}
+
+type Lives = std::sync::Arc<parking_lot::Mutex<Vec<Vec<u64>>>>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarting_each_in_any_order_loses_nothing() {
+    for order in [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ] {
+        for (_place, text) in
+            both("consumers = ['c']\nlazy = { retry_delay_ms = 2, max_retry_delay_secs = 0.05 }")
+        {
+            let receiver = factory(&text);
+            let mut sender = factory(&text);
+            let lives = Lives::default();
+            let mut relay = Running::start(&receiver).await;
+            let mut listening = Listening::start(&receiver, &lives).await;
+            let mut next = 0;
+            for part in order {
+                let sink = sender.create_sink("relay").await.unwrap();
+                for _ in 0..1000 {
+                    sink.send(numbered(next)).await.unwrap();
+                    next += 1;
+                }
+                match part {
+                    0 => {
+                        // Without a spool a sender ends by closing.
+                        let report = sender.close(Duration::from_secs(20)).await;
+                        assert!(report.is_complete(), "{order:?}: {report:?}");
+                        sender = factory(&text);
+                    }
+                    1 => {
+                        listening.0.abort();
+                        assert!(listening.0.await.unwrap_err().is_cancelled());
+                        listening = Listening::start(&receiver, &lives).await;
+                    }
+                    _ => {
+                        relay.kill().await;
+                        relay = Running::start(&receiver).await;
+                    }
+                }
+            }
+            let report = sender.close(Duration::from_secs(20)).await;
+            assert!(report.is_complete(), "{order:?}: {report:?}");
+            listening.0.abort();
+            let lives = lives.lock();
+            for life in lives.iter() {
+                assert!(
+                    life.is_sorted_by(|a, b| a < b),
+                    "{order:?}: twice or out of order in one life"
+                );
+            }
+            let all: std::collections::BTreeSet<u64> = lives.iter().flatten().copied().collect();
+            assert!(all.into_iter().eq(0..next), "{order:?}: something is lost");
+            relay.kill().await;
+        }
+    }
+}
