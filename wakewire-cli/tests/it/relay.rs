@@ -162,3 +162,34 @@ fn with_no_consumer_at_the_relay_sending_gives_up_and_says_so() {
         .saying("start `wakewire listen ticks`, with `--as`");
     relay.terminate().expect(0);
 }
+
+#[test]
+fn a_sender_that_is_killed_leaves_no_hole_and_the_next_one_is_heard() {
+    let place = Place::unix("relay", "");
+    let text = arbitrary_lines(LINES, 23);
+    let input = place.file("input", &text);
+    let expected = with_newline(text);
+    let relay = place.relay();
+    let (consumer, stdout) = place.start_piped(&["listen", "ticks"]);
+    let tap = Tap::on(stdout);
+    let first = place.start(&["send", "ticks", "--input", &input]);
+    let mut output = tap.read(expected.len() / 5);
+    first.kill();
+    let rest = tap.open();
+    let second: Vec<u8> = (0..1000)
+        .flat_map(|n| format!("the second says {n}\n").into_bytes())
+        .collect();
+    let input = place.file("second", &second);
+    place.run(&["send", "ticks", "--input", &input]).expect(0);
+    consumer.terminate().expect(0);
+    output.extend(rest());
+    relay.terminate().expect(0);
+    let (of_second, of_first): (Vec<&[u8]>, Vec<&[u8]>) = output
+        .split_inclusive(|&byte| byte == b'\n')
+        .partition(|line| line.starts_with(b"the second says "));
+    same(&of_second.concat(), &second);
+    // What was not acknowledged died with it; what came is the beginning, without a hole.
+    let of_first = of_first.concat();
+    assert!(of_first.len() < expected.len(), "it was killed at the end");
+    same(&of_first, &expected[..of_first.len()]);
+}

@@ -337,3 +337,75 @@ async fn overflow_rules_of_at_most_once_drop_and_count() {
         }
     }
 }
+
+/// Forwards to this port; flips a bit of the ten-thousandth byte of the first connection.
+async fn flipping(listener: tokio::net::TcpListener, target: std::net::SocketAddr) {
+    use tokio::io::AsyncWriteExt;
+    let mut connections = tokio::task::JoinSet::new();
+    for connection in 0.. {
+        let (mut from, _) = listener.accept().await.unwrap();
+        connections.spawn(async move {
+            let mut to = tokio::net::TcpStream::connect(target).await.unwrap();
+            if connection == 0 {
+                let (mut back, mut forth) = to.split();
+                let (mut read, mut write) = from.split();
+                let damaging = async {
+                    let (mut bytes, mut passed) = (vec![0; 4096], 0);
+                    while let Ok(count @ 1..) = read.read(&mut bytes).await {
+                        if (passed..passed + count).contains(&9_999) {
+                            bytes[9_999 - passed] ^= 1;
+                        }
+                        passed += count;
+                        if forth.write_all(&bytes[..count]).await.is_err() {
+                            break;
+                        }
+                    }
+                };
+                let back = tokio::io::copy(&mut back, &mut write);
+                tokio::select! { () = damaging => {}, _ = back => {} }
+            } else {
+                tokio::io::copy_bidirectional(&mut from, &mut to).await.ok();
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_frame_over_tcp_closes_the_connection_and_is_sent_again() {
+    let text = crate::support::tcp("direct", "direct", "lazy.retry_delay_ms = 1");
+    let receiver = factory(&text);
+    let mut source = receiver.create_source("direct").await.unwrap();
+    let target = text
+        .split('\'')
+        .find_map(|part| part.strip_prefix("tcp://"))
+        .unwrap();
+    let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sender = factory(&text.replace(target, &proxy.local_addr().unwrap().to_string()));
+    // The listener is there before the proxy connects to it.
+    assert!(
+        tokio::time::timeout(Duration::from_millis(10), source.recv())
+            .await
+            .is_err()
+    );
+    let proxying = tokio::spawn(flipping(proxy, target.parse().unwrap()));
+    let sink = sender.create_sink("direct").await.unwrap();
+    for n in 0..100_u64 {
+        let mut bytes = n.to_le_bytes().to_vec();
+        bytes.resize(4096, 7);
+        sink.send(Message::new(bytes)).await.unwrap();
+    }
+    for n in 0..100 {
+        let message = soon(source.recv()).await.unwrap().unwrap();
+        assert_eq!(number(&message), n);
+        assert!(
+            message.payload[8..].iter().all(|&byte| byte == 7),
+            "a damaged payload"
+        );
+    }
+    assert_eq!(
+        source.stats().connects,
+        2,
+        "the first connection was closed"
+    );
+    proxying.abort();
+}

@@ -369,7 +369,7 @@ async fn restarting_each_in_any_order_loses_nothing() {
             let report = sender.close(Duration::from_secs(20)).await;
             assert!(report.is_complete(), "{order:?}: {report:?}");
             listening.0.abort();
-            let lives = lives.lock();
+            let lives = std::mem::take(&mut *lives.lock());
             for life in lives.iter() {
                 assert!(
                     life.is_sorted_by(|a, b| a < b),
