@@ -149,8 +149,13 @@ pub(crate) struct Ended {
 impl Running {
     /// Waits until stderr has this.
     pub(crate) fn says(&self, what: &str) {
+        self.says_that(what, |said| said.contains(what));
+    }
+
+    /// Waits until what stderr has is so.
+    pub(crate) fn says_that(&self, what: &str, is_so: impl Fn(&str) -> bool) {
         until(&format!("{:?} says {what}", self.stderr), || {
-            text(&self.stderr).contains(what)
+            is_so(&text(&self.stderr))
         });
     }
 
