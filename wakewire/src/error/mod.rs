@@ -1,12 +1,13 @@
 //! What went wrong, where, how often it was tried, and what to do. No I/O, no clock.
 
+mod failure;
 mod phase;
 
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 
+pub use self::failure::Failure;
 pub use self::phase::Phase;
 use crate::domain::Refusal;
 use crate::message::Message;
@@ -59,6 +60,12 @@ pub enum SinkError {
     UnknownService(Failure),
     /// The peer refused or broke the protocol; trying again will not help by itself.
     Protocol(Failure),
+    /// The peer does not know who we are, or does not let us do that.
+    Unauthorized(Failure),
+    /// The peer has too much to do, and has done nothing with it.
+    Overloaded(Failure),
+    /// The peer took the request and says that it cannot answer it.
+    RequestFailed(Failure),
     /// Some targets of a fan-out took the message and some did not.
     Partial(PartialFailure),
 }
@@ -80,7 +87,10 @@ impl SinkError {
             | Self::WrongPrecision(failure)
             | Self::NoRuntime(failure)
             | Self::UnknownService(failure)
-            | Self::Protocol(failure) => failure,
+            | Self::Protocol(failure)
+            | Self::Unauthorized(failure)
+            | Self::Overloaded(failure)
+            | Self::RequestFailed(failure) => failure,
             Self::Partial(partial) => &partial.0.failure,
         }
     }
@@ -132,6 +142,8 @@ impl SinkError {
                 | Self::NoRuntime(_)
                 | Self::UnknownService(_)
                 | Self::Protocol(_)
+                | Self::Unauthorized(_)
+                | Self::RequestFailed(_)
         )
     }
 
@@ -169,6 +181,9 @@ impl SinkError {
             Self::NoRuntime(_) => "no tokio runtime",
             Self::UnknownService(_) => "unknown service",
             Self::Protocol(_) => "refused by the peer",
+            Self::Unauthorized(_) => "not authorized",
+            Self::Overloaded(_) => "the peer is overloaded",
+            Self::RequestFailed(_) => "the request failed",
             Self::Partial(_) => "not all targets took it",
         }
     }
@@ -188,7 +203,10 @@ impl SinkError {
             | Self::WrongPrecision(failure)
             | Self::NoRuntime(failure)
             | Self::UnknownService(failure)
-            | Self::Protocol(failure) => failure,
+            | Self::Protocol(failure)
+            | Self::Unauthorized(failure)
+            | Self::Overloaded(failure)
+            | Self::RequestFailed(failure) => failure,
             Self::Partial(partial) => &mut partial.0.failure,
         }
     }
@@ -241,102 +259,6 @@ impl Error for SinkError {
 impl From<io::Error> for SinkError {
     fn from(error: io::Error) -> Self {
         Self::Io(Failure::new("").because(error))
-    }
-}
-
-/// The details of an error: who, where, when, how often, why, and what to do.
-#[derive(Clone, Debug)]
-pub struct Failure(Box<Details>);
-
-#[derive(Clone, Debug, Default)]
-struct Details {
-    service: Arc<str>,
-    endpoint: Arc<str>,
-    phase: Option<Phase>,
-    attempts: u32,
-    cause: Option<Arc<dyn Error + Send + Sync>>,
-    hint: Option<Arc<str>>,
-    message: Option<Message>,
-    rest: Vec<Message>,
-}
-
-impl Failure {
-    /// Starts the details of an error of this service.
-    pub fn new(service: impl Into<Arc<str>>) -> Self {
-        Self(Box::new(Details {
-            service: service.into(),
-            ..Details::default()
-        }))
-    }
-
-    /// Says at which endpoint.
-    #[must_use]
-    pub fn endpoint(mut self, endpoint: impl Into<Arc<str>>) -> Self {
-        self.0.endpoint = endpoint.into();
-        self
-    }
-
-    /// Says in which phase.
-    #[must_use]
-    pub fn phase(mut self, phase: Phase) -> Self {
-        self.0.phase = Some(phase);
-        self
-    }
-
-    /// Says after how many attempts in a row.
-    #[must_use]
-    pub fn attempts(mut self, attempts: u32) -> Self {
-        self.0.attempts = attempts;
-        self
-    }
-
-    /// Says what lies underneath.
-    #[must_use]
-    pub fn because(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.0.cause = Some(Arc::from(cause.into()));
-        self
-    }
-
-    /// Says what to do about it.
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<Arc<str>>) -> Self {
-        self.0.hint = Some(hint.into());
-        self
-    }
-
-    /// Returns the name of the service; empty where none is known.
-    pub fn service(&self) -> &str {
-        &self.0.service
-    }
-
-    /// Returns the endpoint as configured; empty where none is concerned.
-    pub fn endpoint_name(&self) -> &str {
-        &self.0.endpoint
-    }
-
-    /// Returns the phase in which it happened.
-    pub const fn failed_phase(&self) -> Option<Phase> {
-        self.0.phase
-    }
-
-    /// Returns how many attempts in a row failed; 0 where none was made.
-    pub const fn attempts_made(&self) -> u32 {
-        self.0.attempts
-    }
-
-    /// Returns the underlying cause.
-    pub fn source(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
-        self.0.cause.as_deref()
-    }
-
-    /// Returns what to do about it.
-    pub fn advice(&self) -> Option<&str> {
-        self.0.hint.as_deref()
-    }
-
-    /// Returns the refused message without taking it out.
-    pub const fn message(&self) -> Option<&Message> {
-        self.0.message.as_ref()
     }
 }
 

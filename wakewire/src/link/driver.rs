@@ -145,6 +145,7 @@ impl Shared {
         }
         match error {
             SinkError::Protocol(_) => SinkError::Protocol(failure),
+            SinkError::Unauthorized(_) => SinkError::Unauthorized(failure),
             SinkError::InvalidConfig(_) => SinkError::InvalidConfig(failure),
             _ => SinkError::ConnectionFailed(failure),
         }

@@ -249,12 +249,14 @@ pub(super) fn blame(error: &SinkError) -> Blame {
             Some(Phase::Accept) => Blame::Message,
             _ => Blame::Connection,
         },
-        SinkError::Protocol(_) => Blame::Both,
+        SinkError::Protocol(_) | SinkError::Unauthorized(_) => Blame::Both,
         SinkError::MessageTooLarge(_)
         | SinkError::WrongDomain(_)
         | SinkError::WrongPrecision(_) => Blame::Message,
         SinkError::BufferFull(_)
+        | SinkError::Overloaded(_)
         | SinkError::Timeout(_)
+        | SinkError::RequestFailed(_)
         | SinkError::InvalidConfig(_)
         | SinkError::NoRuntime(_)
         | SinkError::UnknownService(_)
