@@ -87,8 +87,7 @@ impl Scheme {
         }
     }
 
-    /// Returns whether this build can open it. `tls`, `udp`, `ws` and `wss` are recognised and checked,
-    /// but not built yet.
+    /// Returns whether this build can open it: each scheme has a feature of its name, `wss` also needs `tls`.
     pub const fn is_built_in(self) -> bool {
         match self {
             Self::Unix => cfg!(all(feature = "unix", unix)),
@@ -113,7 +112,10 @@ impl Endpoint {
 
     /// Returns whether frames carry a CRC-32C on it: where neither the kernel nor TLS vouches for the bytes.
     pub const fn is_checksummed(&self) -> bool {
-        matches!(self, Self::Tcp(_) | Self::Udp(_))
+        matches!(
+            self,
+            Self::Tcp(_) | Self::Udp(_) | Self::WebSocket { secure: false, .. }
+        )
     }
 }
 

@@ -11,7 +11,6 @@ use parking_lot::Mutex;
 use crate::backoff::LazyConfig;
 use crate::delivery::Delivery;
 use crate::domain::Admission;
-use crate::endpoint::Endpoint;
 use crate::error::{Failure, Phase, SinkError};
 use crate::link::{Link, LinkConfig};
 use crate::outbox::Limits;
@@ -25,6 +24,7 @@ use crate::sink::relay::RelaySink;
 use crate::sink::together::Together;
 use crate::sink::{MessageSink, Report};
 use crate::source::{Closer, MessageSource, SourceConfig, Start};
+use crate::transport::dial::Target;
 
 /// Makes sinks and sources by service name.
 ///
@@ -136,14 +136,14 @@ impl SinkFactory {
     /// Dropped early, nothing was made.
     pub async fn create_source(&self, service_name: &str) -> Result<MessageSource, SinkError> {
         let config = self.look_up(service_name).await?;
-        let endpoint = reachable(service_name, &config)?;
+        let target = reachable(service_name, &config)?;
         let mut made = self.made.lock();
         if made.closed {
             return Err(closed(service_name));
         }
         let source = MessageSource::new(SourceConfig {
             service: service_name.into(),
-            endpoint,
+            target,
             subscribes: matches!(config.kind, SinkType::Relay),
             at_most_once: config.delivery == Delivery::AtMostOnce,
             max_message_bytes: config.max_message_bytes,
@@ -180,7 +180,7 @@ impl SinkFactory {
         }
         Ok(Relay::new(RelayConfig {
             service: service_name.into(),
-            endpoint: reachable(service_name, &config)?,
+            target: reachable(service_name, &config)?,
             max_message_bytes: config.max_message_bytes,
             hub: HubConfig {
                 hold: config.without_consumers == WithoutConsumers::Hold,
@@ -300,7 +300,8 @@ impl SinkFactory {
     }
 
     fn link(&self, name: &str, config: &ServiceConfig) -> Result<Link, SinkError> {
-        let endpoint = reachable(name, config)?;
+        let target = reachable(name, config)?;
+        let endpoint = target.endpoint();
         let link = LinkConfig {
             service: name.into(),
             asks_for: name.into(),
@@ -321,7 +322,7 @@ impl SinkFactory {
             idle_timeout: config.idle_timeout,
             drain_timeout: config.drain_timeout,
         };
-        Ok(Link::new(link, Box::new(endpoint)))
+        Ok(Link::new(link, Box::new(target)))
     }
 }
 
@@ -364,8 +365,8 @@ async fn over_all<'a>(
     report
 }
 
-/// Returns the endpoint of a service that has one this build can open.
-fn reachable(name: &str, config: &ServiceConfig) -> Result<Endpoint, SinkError> {
+/// Returns where a service is, if this build can open it, and how it is protected.
+fn reachable(name: &str, config: &ServiceConfig) -> Result<Target, SinkError> {
     let failure = Failure::new(name).phase(Phase::Resolve);
     let Some(endpoint) = &config.endpoint else {
         let cause = match &config.kind {
@@ -386,7 +387,7 @@ fn reachable(name: &str, config: &ServiceConfig) -> Result<Endpoint, SinkError> 
             failure.hint("use `unix://` or `tcp://`"),
         ));
     }
-    Ok(endpoint.clone())
+    Ok(Target::new(endpoint.clone(), config.security.clone()))
 }
 
 fn closed(name: &str) -> SinkError {

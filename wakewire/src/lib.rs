@@ -46,6 +46,7 @@ mod message;
 mod outbox;
 pub mod registry;
 mod relay;
+mod security;
 pub mod sink;
 mod source;
 mod transport;
@@ -64,6 +65,7 @@ pub use registry::{
     SinkType, WithoutConsumers,
 };
 pub use relay::{Relay, RelayConsumer, RelayStatus};
+pub use security::{Credentials, Password, Security, TlsMode};
 pub use sink::composite::CompositeSink;
 pub use sink::direct::DirectSink;
 pub use sink::lazy::{LazyMessageSink, LazyMetrics};
@@ -72,6 +74,7 @@ pub use sink::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMeta
 pub use source::{
     Batch, Delivered, Deliveries, MessageSource, MessageView, Missed, SourceStats, Start, Views,
 };
+pub use wire::negotiation::{NoCommonProtocol, ProtocolNegotiation, ProtocolType};
 
 /// The Rust in the documents is compiled by the tests.
 #[cfg(doctest)]

@@ -45,6 +45,7 @@ pub(super) async fn run(shared: &Shared, host: Host) -> (End, bool) {
         reader,
         writer,
         welcome,
+        ..
     } = host;
     let signals = Signals::default();
     let idle = idle_limit(shared.config.idle_timeout, welcome.limits.idle_ms);

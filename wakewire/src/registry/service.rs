@@ -10,7 +10,8 @@ use super::secret::is_secret;
 use crate::backoff::LazyConfig;
 use crate::delivery::{Delivery, WhenFull};
 use crate::domain::{Domain, PrecisionContext};
-use crate::endpoint::{Endpoint, Scheme};
+use crate::endpoint::Endpoint;
+use crate::security::Security;
 
 /// All services by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,6 +81,8 @@ pub struct ServiceConfig {
     pub consumer_deadline: Option<Duration>,
     /// Relay: how many bytes its log holds. Default 64 MiB.
     pub log_bytes: usize,
+    /// Who may talk to it, and how private it is. Default: the transport's own protection, no password.
+    pub security: Security,
     /// Anything the user wants to keep beside the service; wakewire does not look into it.
     pub metadata: BTreeMap<String, String>,
 }
@@ -187,10 +190,9 @@ impl ServiceConfig {
     }
 
     pub(super) fn with_defaults(kind: SinkType, endpoint: Option<Endpoint>) -> Self {
-        let delivery = match endpoint.as_ref().map(Endpoint::scheme) {
-            Some(Scheme::Udp | Scheme::Ws | Scheme::Wss) => Delivery::AtMostOnce,
-            Some(Scheme::Unix | Scheme::Tcp | Scheme::Tls) | None => Delivery::AtLeastOnce,
-        };
+        let delivery = endpoint.as_ref().map_or(Delivery::AtLeastOnce, |endpoint| {
+            Delivery::usual_over(endpoint.scheme())
+        });
         Self {
             kind,
             endpoint,
@@ -208,6 +210,7 @@ impl ServiceConfig {
             without_consumers: WithoutConsumers::default(),
             consumer_deadline: None,
             log_bytes: 64 << 20,
+            security: Security::default(),
             metadata: BTreeMap::new(),
         }
     }

@@ -38,10 +38,12 @@ pub(super) async fn serve(
     let Visitor {
         hello,
         positions,
+        offer,
         mut reader,
         mut writer,
+        ..
     } = visitor;
-    let checksummed = config.endpoint.is_checksummed();
+    let checksummed = config.target.endpoint().is_checksummed();
     let service = &config.service;
     let (id, bell) = board.enter();
     let connection = Connection {
@@ -53,7 +55,7 @@ pub(super) async fn serve(
     };
     let Entered {
         who,
-        welcome,
+        mut welcome,
         origin,
     } = match enter(&config, &board, id, node, hello, positions) {
         Ok(entered) => entered,
@@ -72,6 +74,7 @@ pub(super) async fn serve(
             return;
         }
     };
+    welcome.offer = offer;
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
     reader.scanner().stamp = origin;
@@ -119,6 +122,7 @@ fn enter(
         have: 0,
         consumers: 0,
         node,
+        offer: None,
     };
     if let Some(Consumer {
         name,

@@ -11,6 +11,8 @@ use crate::error::{Failure, Phase as ErrorPhase, SinkError, TrySendError};
 use crate::link::{Link, LinkConfig, Phase, Snapshot};
 use crate::message::Message;
 use crate::outbox::Limits;
+use crate::security::Security;
+use crate::transport::dial::Target;
 
 /// Makes a link with the defaults of `services.toml`, for a sink that is made without it. Opens nothing.
 pub(super) fn link(endpoint: &str, buffer_size: usize) -> Result<Link, SinkError> {
@@ -45,7 +47,7 @@ pub(super) fn link(endpoint: &str, buffer_size: usize) -> Result<Link, SinkError
         limits: Limits {
             messages: buffer_size,
             bytes: BUFFER_BYTES,
-            delivery: Delivery::AtLeastOnce,
+            delivery: Delivery::usual_over(parsed.scheme()),
             when_full: WhenFull::Block,
             checksummed: parsed.is_checksummed(),
         },
@@ -58,7 +60,10 @@ pub(super) fn link(endpoint: &str, buffer_size: usize) -> Result<Link, SinkError
         idle_timeout: Some(IDLE_TIMEOUT),
         drain_timeout: DRAIN_TIMEOUT,
     };
-    Ok(Link::new(config, Box::new(parsed)))
+    Ok(Link::new(
+        config,
+        Box::new(Target::new(parsed, Security::default())),
+    ))
 }
 
 /// The default `buffer_bytes`: 8 MiB, since a count alone says nothing of memory.

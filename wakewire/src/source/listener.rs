@@ -55,11 +55,12 @@ pub(super) async fn run(
 async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: SessionId) {
     let Visitor {
         hello,
+        offer,
         mut reader,
         mut writer,
         ..
     } = visitor;
-    let checksummed = config.endpoint.is_checksummed();
+    let checksummed = config.endpoint().is_checksummed();
     let service = &config.service;
     let Some(Producer {
         session,
@@ -84,6 +85,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         have,
         consumers: 1,
         node,
+        offer,
     };
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -9,14 +10,20 @@ use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::acceptor::{Acceptor, Arrival};
+use super::dial::Target;
+use super::line::{Duplex, Line};
+use super::password;
 use super::reader::FrameReader;
-use super::{Acceptor, Duplex};
-use crate::endpoint::Endpoint;
-use crate::wire::ProtocolError;
+use super::unreached::Unreached;
+use crate::error::{Failure, Phase};
+use crate::security::{Identity, Security};
 use crate::wire::frame::Kind;
 use crate::wire::hello::{self, Code, Hello, POSITIONS_LIMIT, PositionList, Reject, VERSION};
+use crate::wire::negotiation::ProtocolNegotiation;
 use crate::wire::scan::{Piece, Scanner};
 use crate::wire::session::{MOST_SESSIONS, Position};
+use crate::wire::{ProtocolError, SessionId};
 
 /// The reading half of an accepted connection.
 pub(crate) type Reader = FrameReader<ReadHalf<Box<dyn Duplex>>>;
@@ -29,15 +36,26 @@ pub(crate) struct Visitor {
     pub(crate) hello: Hello,
     /// What a consumer has and has processed.
     pub(crate) positions: Vec<Position>,
+    /// Who it has proved to be. The sessions of its hello are already told apart by it.
+    pub(crate) identity: Identity,
+    /// What we offered it in the clear, for our answer to repeat.
+    pub(crate) offer: Option<ProtocolNegotiation>,
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
+}
+
+/// What is served where, and to whom.
+#[derive(Debug)]
+struct House {
+    service: String,
+    checksummed: bool,
+    security: Security,
 }
 
 /// A bound endpoint, and those who have not finished greeting.
 pub(crate) struct Door {
     acceptor: Acceptor,
-    service: String,
-    checksummed: bool,
+    house: Arc<House>,
     greeting: JoinSet<Option<Visitor>>,
     /// Oldest first; some may have ended.
     order: VecDeque<AbortHandle>,
@@ -50,10 +68,11 @@ impl Door {
     /// # Cancel safety
     ///
     /// Dropped early, nothing stays bound.
-    pub(crate) async fn open(endpoint: &Endpoint, service: &str) -> io::Result<Self> {
+    pub(crate) async fn open(target: &Target, service: &str) -> io::Result<Self> {
+        let (endpoint, security) = (target.endpoint(), target.security());
         let give_up = Instant::now() + BIND_WITHIN;
         let acceptor = loop {
-            match Acceptor::bind(endpoint).await {
+            match Acceptor::bind(endpoint, security).await {
                 Err(error)
                     if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up =>
                 {
@@ -64,8 +83,11 @@ impl Door {
         };
         Ok(Self {
             acceptor,
-            service: service.to_owned(),
-            checksummed: endpoint.is_checksummed(),
+            house: Arc::new(House {
+                service: service.to_owned(),
+                checksummed: endpoint.is_checksummed(),
+                security: security.clone(),
+            }),
             greeting: JoinSet::new(),
             order: VecDeque::new(),
         })
@@ -81,10 +103,10 @@ impl Door {
         loop {
             tokio::select! {
                 accepted = self.acceptor.accept() => match accepted {
-                    Ok(stream) => self.admit(stream),
+                    Ok(arrival) => self.admit(arrival),
                     Err(error) => {
                         // Out of descriptors, mostly: others must end first, and asking again at once would spin.
-                        tracing::warn!(service = %self.service, %error, "no connection accepted");
+                        tracing::warn!(service = %self.house.service, %error, "no connection accepted");
                         sleep(ACCEPT_PAUSE).await;
                     }
                 },
@@ -97,18 +119,20 @@ impl Door {
         }
     }
 
-    fn admit(&mut self, stream: Box<dyn Duplex>) {
+    fn admit(&mut self, arrival: Arrival) {
         self.order.retain(|handle| !handle.is_finished());
         if self.order.len() >= GREETINGS
             && let Some(oldest) = self.order.pop_front()
         {
             oldest.abort();
         }
-        let (service, checksummed) = (self.service.clone(), self.checksummed);
+        let house = Arc::clone(&self.house);
         self.order.push_back(self.greeting.spawn(async move {
-            match timeout(GREETING_WITHIN, greet(stream, &service, checksummed)).await {
+            let service = &house.service;
+            match timeout(GREETING_WITHIN, house.greet(arrival)).await {
                 Ok(Ok(visitor)) => Some(visitor),
-                Ok(Err(error)) => {
+                Ok(Err(unreached)) => {
+                    let error = unreached.error(Failure::new(service.as_str()));
                     tracing::debug!(%service, %error, "a connection did not greet");
                     None
                 }
@@ -121,57 +145,128 @@ impl Door {
     }
 }
 
-/// Reads the `Hello` and what belongs to it; refuses what cannot be served.
-async fn greet(stream: Box<dyn Duplex>, service: &str, checksummed: bool) -> io::Result<Visitor> {
-    let (reader, mut writer) = split(stream);
-    let mut reader = FrameReader::new(reader, Scanner::new(checksummed));
-    let result = read_hello(&mut reader, service).await;
-    match result {
-        Ok((hello, positions)) => Ok(Visitor {
-            hello,
-            positions,
-            reader,
-            writer,
-        }),
-        Err((code, text)) => {
-            reject(&mut writer, checksummed, code, &text).await?;
-            Err(io::Error::other(text))
+impl House {
+    /// Reads the `Hello` and what belongs to it; refuses what cannot be served.
+    async fn greet(&self, arrival: Arrival) -> Result<Visitor, Unreached> {
+        let Line {
+            stream,
+            identity,
+            is_private,
+            offers,
+            ..
+        } = arrival.open(&self.security).await?;
+        let (reader, mut writer) = split(stream);
+        let mut reader = FrameReader::new(reader, Scanner::new(self.checksummed));
+        let read = async {
+            let hello = self.read_hello(&mut reader).await?;
+            if offers.as_ref().map(|offers| &offers.theirs) != hello.offer.as_ref() {
+                let text =
+                    "what was offered in the clear is not what is said now: somebody changed it";
+                return Err((Code::Protocol, text.to_owned()));
+            }
+            let identity = self.authenticate(&hello, identity, is_private)?;
+            let positions = read_positions(&mut reader, &hello).await?;
+            Ok((hello, identity, positions))
+        };
+        match read.await {
+            Ok((mut hello, identity, positions)) => {
+                // From here on a session is what this identity means by it.
+                if let Some(producer) = &mut hello.producer {
+                    producer.session = SessionId(identity.own(producer.session.0));
+                }
+                if let Some(consumer) = &mut hello.consumer {
+                    consumer.id = SessionId(identity.own(consumer.id.0));
+                }
+                Ok(Visitor {
+                    hello,
+                    positions,
+                    identity,
+                    offer: offers.map(|offers| offers.ours),
+                    reader,
+                    writer,
+                })
+            }
+            Err((code, text)) => {
+                reject(&mut writer, self.checksummed, code, &text).await?;
+                Err(Unreached::for_now(Phase::Handshake, text))
+            }
         }
+    }
+
+    /// Finds out who it is, and whether that is enough.
+    fn authenticate(
+        &self,
+        hello: &Hello,
+        known: Identity,
+        is_private: bool,
+    ) -> Result<Identity, (Code, String)> {
+        let demanded = password::credentials(&self.security).map_err(|error| {
+            tracing::error!(service = %self.service, %error, "nobody can be let in");
+            (
+                Code::Busy,
+                "the service cannot check passwords at present".to_owned(),
+            )
+        })?;
+        let Some(demanded) = demanded else {
+            return Ok(known);
+        };
+        match &hello.credentials {
+            Some(shown) if is_private && demanded.admit(shown) => {
+                Ok(Identity::User(demanded.username))
+            }
+            // The same words for a wrong user, a wrong password and none.
+            _ => Err((
+                Code::Unauthorized,
+                format!("`{}` demands a user and a password", self.service),
+            )),
+        }
+    }
+
+    async fn read_hello(&self, reader: &mut Reader) -> Result<Hello, (Code, String)> {
+        let service = &self.service;
+        let hello: Hello = match reader.next().await {
+            Ok(Some(Piece::Control { header, body })) if header.kind == Kind::Hello => {
+                hello::decode(Kind::Hello, &body).map_err(protocol)?
+            }
+            Ok(Some(_)) => {
+                return Err((Code::Protocol, "the first frame is not a hello".to_owned()));
+            }
+            Ok(None) => return Err((Code::Done, "closed before the hello".to_owned())),
+            Err(error) => return Err((Code::Protocol, error.to_string())),
+        };
+        if hello.oldest > VERSION || hello.newest < VERSION {
+            let Hello { oldest, newest, .. } = hello;
+            return Err((
+                Code::Version,
+                format!("this side speaks version {VERSION}, the other {oldest} to {newest}"),
+            ));
+        }
+        if !hello.service.is_empty() && hello.service != *service {
+            return Err((
+                Code::Service,
+                format!("`{service}` is served here, not `{}`", hello.service),
+            ));
+        }
+        let Hello {
+            producer,
+            consumer,
+            requester,
+            ..
+        } = &hello;
+        let roles = [producer.is_some(), consumer.is_some(), requester.is_some()];
+        if roles.into_iter().filter(|is| *is).count() != 1 {
+            let text = "a hello is a producer's, a consumer's or a requester's";
+            return Err((Code::Protocol, text.to_owned()));
+        }
+        Ok(hello)
     }
 }
 
-async fn read_hello(
+/// Reads what a consumer has and has processed.
+async fn read_positions(
     reader: &mut Reader,
-    service: &str,
-) -> Result<(Hello, Vec<Position>), (Code, String)> {
-    let protocol = |error: ProtocolError| (Code::Protocol, error.to_string());
-    let hello: Hello = match reader.next().await {
-        Ok(Some(Piece::Control { header, body })) if header.kind == Kind::Hello => {
-            hello::decode(Kind::Hello, &body).map_err(protocol)?
-        }
-        Ok(Some(_)) => return Err((Code::Protocol, "the first frame is not a hello".to_owned())),
-        Ok(None) => return Err((Code::Done, "closed before the hello".to_owned())),
-        Err(error) => return Err((Code::Protocol, error.to_string())),
-    };
-    if hello.oldest > VERSION || hello.newest < VERSION {
-        let Hello { oldest, newest, .. } = hello;
-        return Err((
-            Code::Version,
-            format!("this side speaks version {VERSION}, the other {oldest} to {newest}"),
-        ));
-    }
-    if !hello.service.is_empty() && hello.service != service {
-        return Err((
-            Code::Service,
-            format!("`{service}` is served here, not `{}`", hello.service),
-        ));
-    }
-    if hello.producer.is_some() == hello.consumer.is_some() {
-        return Err((
-            Code::Protocol,
-            "a hello is either a producer's or a consumer's".to_owned(),
-        ));
-    }
+    hello: &Hello,
+) -> Result<Vec<Position>, (Code, String)> {
     let announced = hello
         .consumer
         .as_ref()
@@ -203,7 +298,11 @@ async fn read_hello(
             Err(error) => return Err((Code::Protocol, error.to_string())),
         }
     }
-    Ok((hello, positions))
+    Ok(positions)
+}
+
+fn protocol(error: ProtocolError) -> (Code, String) {
+    (Code::Protocol, error.to_string())
 }
 
 /// Refuses a connection with a reason.

@@ -4,6 +4,7 @@ mod extensions;
 pub(crate) mod frame;
 pub(crate) mod hello;
 pub(crate) mod liveness;
+pub(crate) mod negotiation;
 pub(crate) mod run;
 pub(crate) mod scan;
 pub(crate) mod session;

@@ -35,6 +35,9 @@ fn producer_hello() -> Hello {
             at_most_once: false,
         }),
         consumer: None,
+        requester: None,
+        credentials: None,
+        offer: None,
     }
 }
 
@@ -70,6 +73,7 @@ fn welcome() -> Welcome {
         have: 3,
         consumers: 1,
         node: NODE,
+        offer: None,
     }
 }
 

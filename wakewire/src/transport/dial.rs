@@ -1,0 +1,107 @@
+//! Where connections come from: an endpoint, or a simulation.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::line::Line;
+#[cfg(feature = "tcp")]
+use super::tcp;
+#[cfg(all(feature = "unix", unix))]
+use super::unix;
+use super::unreached::Unreached;
+use super::{not_built_in, password};
+use crate::endpoint::Endpoint;
+use crate::error::Phase;
+use crate::security::{Credentials, Security};
+
+/// Where connections come from.
+pub(crate) trait Dial: Send + Sync {
+    /// Opens one connection.
+    fn dial(&self) -> Opening;
+}
+
+/// A connection being opened; owns what it needs.
+pub(crate) struct Opening(Pin<Box<dyn Future<Output = Result<Line, Unreached>> + Send>>);
+
+impl Opening {
+    pub(crate) fn new(
+        future: impl Future<Output = Result<Line, Unreached>> + Send + 'static,
+    ) -> Self {
+        Self(Box::pin(future))
+    }
+}
+
+impl Future for Opening {
+    type Output = Result<Line, Unreached>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// An endpoint, and how it is protected.
+#[derive(Clone, Debug)]
+pub(crate) struct Target(Arc<Place>);
+
+#[derive(Debug)]
+struct Place {
+    endpoint: Endpoint,
+    security: Security,
+}
+
+impl Target {
+    /// Names an endpoint, to dial or to listen at; opens nothing.
+    pub(crate) fn new(endpoint: Endpoint, security: Security) -> Self {
+        Self(Arc::new(Place { endpoint, security }))
+    }
+
+    /// Returns how it is protected.
+    pub(crate) fn security(&self) -> &Security {
+        &self.0.security
+    }
+
+    /// Returns where it is.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.0.endpoint
+    }
+}
+
+impl Dial for Target {
+    fn dial(&self) -> Opening {
+        let place = Arc::clone(&self.0);
+        Opening::new(async move {
+            let mut line = place.open().await?;
+            line.credentials = place.credentials(&line)?;
+            Ok(line)
+        })
+    }
+}
+
+impl Place {
+    async fn open(&self) -> Result<Line, Unreached> {
+        match &self.endpoint {
+            #[cfg(all(feature = "unix", unix))]
+            Endpoint::Unix(path) => Ok(unix::dial(path).await?),
+            #[cfg(feature = "tcp")]
+            Endpoint::Tcp(authority) => Ok(tcp::dial(authority).await?),
+            other => Err(not_built_in(other.scheme()).into()),
+        }
+    }
+
+    /// Reads what is to be shown to the peer, if nobody else can see it.
+    fn credentials(&self, line: &Line) -> Result<Option<Credentials>, Unreached> {
+        let credentials = password::credentials(&self.security).map_err(|cause| {
+            Unreached::misconfigured(Phase::Handshake, cause)
+                .hint("correct `username`, `password_env` or `password_file`")
+        })?;
+        if credentials.is_some() && !line.is_private {
+            let cause =
+                "a password is never sent in the clear, and this connection is not encrypted";
+            return Err(Unreached::misconfigured(Phase::Handshake, cause)
+                .hint("set `tls = \"require\"`, or use `tls://`, `wss://` or a Unix socket"));
+        }
+        Ok(credentials)
+    }
+}

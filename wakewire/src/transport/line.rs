@@ -1,0 +1,72 @@
+//! An open connection to a peer, and what is known of it before anything is said over it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::error::Phase;
+use crate::security::{Credentials, Identity};
+use crate::wire::negotiation::ProtocolNegotiation;
+
+/// Bytes in both directions.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// An open connection.
+pub(crate) struct Line {
+    pub(crate) stream: Box<dyn Duplex>,
+    /// Where the peer is; none on this machine's own sockets.
+    pub(crate) address: Option<IpAddr>,
+    /// Whom the transport knows the peer to be: by the kernel, or by a certificate.
+    pub(crate) identity: Identity,
+    /// Nobody on the way can listen: TLS, or a Unix socket.
+    pub(crate) is_private: bool,
+    /// What was offered in the clear before.
+    pub(crate) offers: Option<Offers>,
+    /// What we show the peer, which is never in the clear.
+    pub(crate) credentials: Option<Credentials>,
+    /// How it came about.
+    pub(crate) course: Course,
+}
+
+impl Line {
+    /// Makes one of which nothing is known yet.
+    pub(crate) fn new(stream: impl Duplex + 'static) -> Self {
+        Self {
+            stream: Box::new(stream),
+            address: None,
+            identity: Identity::Anonymous,
+            is_private: false,
+            offers: None,
+            credentials: None,
+            course: Course::default(),
+        }
+    }
+}
+
+/// What both sides offered in the clear, to be repeated inside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Offers {
+    pub(crate) ours: ProtocolNegotiation,
+    pub(crate) theirs: ProtocolNegotiation,
+}
+
+/// How a connection came about, step by step, for whoever wants to know where the time goes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Course {
+    pub(crate) steps: Vec<(Phase, Duration)>,
+    /// Which protocol was chosen, and why.
+    pub(crate) chosen: String,
+}
+
+impl Course {
+    /// Notes that a step ended now which began then; returns when the next one begins.
+    pub(crate) fn step(&mut self, phase: Phase, since: Instant) -> Instant {
+        let now = Instant::now();
+        self.steps.push((phase, now.duration_since(since)));
+        now
+    }
+}

@@ -1,0 +1,121 @@
+//! Which protocol two peers speak: the safest that both can and neither forbids. No I/O, no clock.
+
+use std::fmt;
+
+use minicbor::{Decode, Encode};
+
+/// How bytes travel between two peers; the safest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Decode, Encode)]
+#[cbor(index_only)]
+#[non_exhaustive]
+pub enum ProtocolType {
+    /// Encrypted, and the listening side has proved who it is.
+    #[n(0)]
+    Tls,
+    /// In the clear, in order, without loss.
+    #[n(1)]
+    Tcp,
+    /// Datagrams: in the clear, any may be lost. Only for services that are `at_most_once`.
+    #[n(2)]
+    Udp,
+}
+
+impl ProtocolType {
+    /// All, the safest first.
+    pub const ALL: [Self; 3] = [Self::Tls, Self::Tcp, Self::Udp];
+
+    /// Returns its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tls => "TLS",
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        }
+    }
+}
+
+impl fmt::Display for ProtocolType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What one side can speak: said in the clear before anything else, and said again inside TLS, so that whoever
+/// changed it on the way is found out.
+///
+/// ```
+/// use wakewire::{ProtocolNegotiation, ProtocolType::{Tcp, Tls, Udp}};
+///
+/// let ours = ProtocolNegotiation::offering([Udp, Tcp, Tls]);
+/// assert_eq!(ours.choose(&ProtocolNegotiation::offering([Tcp, Udp])), Ok(Tcp));
+/// assert!(ours.choose(&ProtocolNegotiation::offering([])).is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
+#[cbor(map)]
+pub struct ProtocolNegotiation {
+    #[n(0)]
+    offered: Vec<ProtocolType>,
+}
+
+impl ProtocolNegotiation {
+    /// Makes an offer of these.
+    pub fn offering(protocols: impl IntoIterator<Item = ProtocolType>) -> Self {
+        let mut offered: Vec<_> = protocols.into_iter().collect();
+        offered.sort_unstable();
+        offered.dedup();
+        Self { offered }
+    }
+
+    /// Takes out what may not be spoken: anything less safe than `floor`, and datagrams where messages may not
+    /// be lost.
+    #[must_use]
+    pub fn within(mut self, floor: ProtocolType, may_lose: bool) -> Self {
+        self.offered
+            .retain(|protocol| *protocol <= floor && (may_lose || *protocol != ProtocolType::Udp));
+        self
+    }
+
+    /// Returns what is offered, the safest first.
+    pub fn offered(&self) -> &[ProtocolType] {
+        &self.offered
+    }
+
+    /// Returns the safest protocol that both offer.
+    ///
+    /// # Errors
+    ///
+    /// [`NoCommonProtocol`] with both lists when there is none.
+    pub fn choose(&self, other: &Self) -> Result<ProtocolType, NoCommonProtocol> {
+        ProtocolType::ALL
+            .into_iter()
+            .find(|protocol| self.offered.contains(protocol) && other.offered.contains(protocol))
+            .ok_or_else(|| NoCommonProtocol {
+                ours: self.clone(),
+                theirs: other.clone(),
+            })
+    }
+}
+
+impl fmt::Display for ProtocolNegotiation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.offered.is_empty() {
+            return f.write_str("nothing");
+        }
+        for (index, protocol) in self.offered.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{protocol}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Two peers have no protocol in common.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no common protocol: this side speaks {ours}, the peer {theirs}")]
+#[non_exhaustive]
+pub struct NoCommonProtocol {
+    /// What this side offers.
+    pub ours: ProtocolNegotiation,
+    /// What the peer offers.
+    pub theirs: ProtocolNegotiation,
+}
