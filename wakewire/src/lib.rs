@@ -35,6 +35,7 @@
 )]
 
 mod backoff;
+pub mod connection;
 mod delivery;
 mod dialer;
 mod domain;
@@ -48,7 +49,7 @@ pub mod registry;
 mod relay;
 mod security;
 pub mod sink;
-mod source;
+pub mod source;
 mod transport;
 mod wire;
 

@@ -126,6 +126,8 @@ pub(crate) enum Refused {
     LatestIsLossy,
     #[error("consumer {name:?} is waited for by name: it cannot be at_most_once")]
     NamedIsWaitedFor { name: String },
+    #[error("a relay passes messages on, it answers no requests")]
+    NoRequests,
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
 }

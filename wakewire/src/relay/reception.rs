@@ -10,11 +10,10 @@ use super::RelayConfig;
 use super::connection::{Connection, End};
 use super::effects::{ConnectionId, ConsumerHello, ConsumerKey, Refused};
 use super::switchboard::Switchboard;
-use crate::source::frame_limit;
 use crate::transport::door::{Visitor, reject};
 use crate::transport::pulse::Pulse;
 use crate::wire::SessionId;
-use crate::wire::frame::Kind;
+use crate::wire::frame::{Kind, frame_limit};
 use crate::wire::hello::{self, Code, Consumer, Hello, Limits, Producer, VERSION, Welcome};
 use crate::wire::liveness::ASK_AFTER;
 use crate::wire::session::Position;
@@ -123,6 +122,7 @@ fn enter(
         consumers: 0,
         node,
         offer: None,
+        in_flight: None,
     };
     if let Some(Consumer {
         name,
@@ -152,15 +152,14 @@ fn enter(
             origin: None,
         });
     }
-    // The door takes nobody who is neither consumer nor producer.
-    let (session, first_owed) = hello.producer.map_or(
-        (SessionId(0), 1),
-        |Producer {
-             session,
-             first_owed,
-             ..
-         }| (session, first_owed),
-    );
+    let Some(Producer {
+        session,
+        first_owed,
+        ..
+    }) = hello.producer
+    else {
+        return Err(Refused::NoRequests);
+    };
     let greeted = board.with(|hub, wake| hub.producer_hello(session, first_owed, id, wake))?;
     (welcome.acked, welcome.have) = (greeted.acked, greeted.have);
     welcome.consumers = u32::from(greeted.consumers_attached);
@@ -175,6 +174,7 @@ const fn code(refused: &Refused) -> Code {
     match refused {
         Refused::TooManySessions { .. } | Refused::TooManyConsumers { .. } => Code::Busy,
         Refused::LatestIsLossy | Refused::NamedIsWaitedFor { .. } => Code::Refused,
+        Refused::NoRequests => Code::Role,
         Refused::TooManyPositions { .. } | Refused::Protocol(_) => Code::Protocol,
     }
 }

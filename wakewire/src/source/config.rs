@@ -7,6 +7,7 @@ use crate::backoff::LazyConfig;
 use crate::endpoint::Endpoint;
 use crate::error::{Failure, Phase, SinkError};
 use crate::transport::dial::Target;
+use crate::wire::frame::frame_limit;
 use crate::wire::hello::{Limits, Start};
 use crate::wire::liveness::ASK_AFTER;
 
@@ -57,11 +58,3 @@ pub(crate) fn listen_error(failure: Failure, error: std::io::Error) -> SinkError
     };
     SinkError::Io(failure.phase(Phase::Listen).because(error).hint(hint))
 }
-
-/// The largest frame body of a service: the payload, and the extensions beside it.
-pub(crate) fn frame_limit(max_message_bytes: usize) -> u32 {
-    u32::try_from(max_message_bytes.saturating_add(EXTENSIONS)).unwrap_or(u32::MAX)
-}
-
-/// More than all extensions of this version together.
-const EXTENSIONS: usize = 1024;

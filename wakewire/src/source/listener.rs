@@ -68,11 +68,13 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         ..
     }) = hello.producer
     else {
-        let text = format!(
-            "`{service}` is a direct service: its one consumer is the process that listens"
-        );
+        let text = if hello.requester.is_some() {
+            format!("`{service}` takes messages, it answers no requests")
+        } else {
+            format!("`{service}` is a direct service: its one consumer is the process that listens")
+        };
         if let Err(error) = reject(&mut writer, checksummed, Code::Role, &text).await {
-            tracing::debug!(%service, %error, "a consumer was not told that it is refused");
+            tracing::debug!(%service, %error, "a peer was not told that it is refused");
         }
         return;
     };
@@ -86,6 +88,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         consumers: 1,
         node,
         offer,
+        in_flight: None,
     };
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub(crate) use self::closer::Closer;
-pub(crate) use self::config::{SourceConfig, frame_limit, listen_error};
+pub(crate) use self::config::{SourceConfig, listen_error};
 pub use self::delivery::{Delivered, Deliveries};
 use self::inbox::{Inbox, Item};
 use self::progress::{Acker, Progress, Unsaid};

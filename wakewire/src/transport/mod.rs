@@ -5,6 +5,7 @@ pub(crate) mod dial;
 pub(crate) mod door;
 pub(crate) mod greeting;
 pub(crate) mod line;
+pub(crate) mod outflow;
 mod password;
 pub(crate) mod pulse;
 pub(crate) mod reader;
@@ -39,34 +40,49 @@ pub(crate) async fn write_pieces<W: AsyncWrite + Unpin>(
 ) -> io::Result<()> {
     let mut first = 0;
     while first < pieces.len() {
-        let written = if let [piece] = &pieces[first..] {
-            io.write(piece).await?
-        } else {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = SLICES.min(pieces.len() - first);
-            for (slice, piece) in slices.iter_mut().zip(&pieces[first..]) {
-                *slice = IoSlice::new(piece);
-            }
-            io.write_vectored(&slices[..count]).await?
-        };
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        let mut left = written;
-        while left > 0 {
-            let step = left.min(pieces[first].len());
-            pieces[first].advance(step);
-            left -= step;
-            if pieces[first].is_empty() {
-                first += 1;
-            }
-        }
-        while pieces.get(first).is_some_and(Bytes::is_empty) {
-            first += 1;
-        }
+        write_some(io, pieces, &mut first).await?;
     }
     pieces.clear();
     Ok(())
+}
+
+/// Writes what the system takes at once of the pieces from `first` on, and moves `first` to the next one that is not
+/// wholly written; returns how many bytes were taken.
+///
+/// # Cancel safety
+///
+/// Dropped early, nothing was written.
+pub(crate) async fn write_some<W: AsyncWrite + Unpin>(
+    io: &mut W,
+    pieces: &mut [Bytes],
+    first: &mut usize,
+) -> io::Result<usize> {
+    let written = if let [piece] = &pieces[*first..] {
+        io.write(piece).await?
+    } else {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = SLICES.min(pieces.len() - *first);
+        for (slice, piece) in slices.iter_mut().zip(&pieces[*first..]) {
+            *slice = IoSlice::new(piece);
+        }
+        io.write_vectored(&slices[..count]).await?
+    };
+    if written == 0 {
+        return Err(io::ErrorKind::WriteZero.into());
+    }
+    let mut left = written;
+    while left > 0 {
+        let step = left.min(pieces[*first].len());
+        pieces[*first].advance(step);
+        left -= step;
+        if pieces[*first].is_empty() {
+            *first += 1;
+        }
+    }
+    while pieces.get(*first).is_some_and(Bytes::is_empty) {
+        *first += 1;
+    }
+    Ok(written)
 }
 
 /// Pieces per system call; more than a busy sink ever has.

@@ -13,6 +13,8 @@ use crate::wire::liveness::{ASK_AFTER, LOOK_EVERY, Liveness, Pulse as Look};
 pub(crate) struct Pulse {
     ping: AtomicBool,
     pong: AtomicBool,
+    /// Of the last question that has a number; the answer repeats it.
+    number: AtomicU64,
     /// We do not read, so silence says nothing of the peer.
     paused: AtomicBool,
     /// Counted, so that the clock need not be read for each piece.
@@ -40,12 +42,23 @@ impl Pulse {
         self.pong.store(true, Relaxed);
     }
 
+    /// The same, with a number by which the answer is known. An answer to this one is one to all before it.
+    pub(crate) fn asked_by(&self, number: u64) {
+        self.number.store(number, Relaxed);
+        self.asked();
+    }
+
     /// Appends the question and the answer that are due.
     pub(crate) fn speak(&self, checksummed: bool, bytes: &mut BytesMut) {
-        for (flag, kind) in [(&self.ping, Kind::Ping), (&self.pong, Kind::Pong)] {
-            if flag.swap(false, Relaxed) {
-                frame::encode_control(Header::control(kind), &[], checksummed, bytes);
-            }
+        if self.ping.swap(false, Relaxed) {
+            frame::encode_control(Header::control(Kind::Ping), &[], checksummed, bytes);
+        }
+        if self.pong.swap(false, Relaxed) {
+            let header = Header {
+                sequence: self.number.load(Relaxed),
+                ..Header::control(Kind::Pong)
+            };
+            frame::encode_control(header, &[], checksummed, bytes);
         }
     }
 

@@ -21,11 +21,16 @@ enum Tag {
     Target = 1,
     CorrelationId = 2,
     Precision = 3,
+    Within = 4,
 }
 
 /// Returns how many bytes the extensions of a message take; 0 when it has none.
-pub(super) fn length(message: &Message) -> usize {
-    if message.target.is_none() && message.correlation_id.is_none() && message.precision.is_none() {
+pub(super) fn length(message: &Message, within_ms: Option<u32>) -> usize {
+    if message.target.is_none()
+        && message.correlation_id.is_none()
+        && message.precision.is_none()
+        && within_ms.is_none()
+    {
         return 0;
     }
     let text =
@@ -35,11 +40,12 @@ pub(super) fn length(message: &Message) -> usize {
     } else {
         0
     };
-    BLOCK_HEAD + text(&message.target) + text(&message.correlation_id) + precision
+    let within = within_ms.map_or(0, |ms| EXTENSION_HEAD + size_of_val(&ms));
+    BLOCK_HEAD + text(&message.target) + text(&message.correlation_id) + precision + within
 }
 
 /// Appends the extensions of a message that has some; `length` is what [`length`] says.
-pub(super) fn put(message: &Message, length: usize, out: &mut BytesMut) {
+pub(super) fn put(message: &Message, within_ms: Option<u32>, length: usize, out: &mut BytesMut) {
     out.put_u16_le(u16::try_from(length - BLOCK_HEAD).unwrap_or(u16::MAX));
     if let Some(target) = &message.target {
         put_one(out, Tag::Target, target.as_bytes());
@@ -53,6 +59,9 @@ pub(super) fn put(message: &Message, length: usize, out: &mut BytesMut) {
             Precision::FixedPoint8 => 2,
         };
         put_one(out, Tag::Precision, &[code]);
+    }
+    if let Some(ms) = within_ms {
+        put_one(out, Tag::Within, &ms.to_le_bytes());
     }
 }
 
@@ -82,16 +91,29 @@ pub(super) fn read(body: &[u8], message: &mut Message) -> Result<(), ProtocolErr
             Extension::Target(text) => message.target = Some(text.into()),
             Extension::CorrelationId(text) => message.correlation_id = Some(text.into()),
             Extension::Precision(precision) => message.precision = Some(precision),
-            Extension::Unknown => {}
+            Extension::Within(_) | Extension::Unknown => {}
         }
     }
     Ok(())
+}
+
+/// Reads for how many ms a request is wanted.
+pub(super) fn within(body: &[u8]) -> Result<Option<u32>, ProtocolError> {
+    let mut within = None;
+    for extension in Extensions::of(body)? {
+        if let Extension::Within(ms) = extension? {
+            within = Some(ms);
+        }
+    }
+    Ok(within)
 }
 
 enum Extension<'a> {
     Target(&'a str),
     CorrelationId(&'a str),
     Precision(Precision),
+    /// In ms.
+    Within(u32),
     /// A tag or a scale that this version does not know; skipped, so that later ones may add some.
     Unknown,
 }
@@ -121,6 +143,12 @@ impl<'a> Extensions<'a> {
                 [2] => Extension::Precision(Precision::FixedPoint8),
                 _ => Extension::Unknown,
             },
+            tag if tag == Tag::Within as u8 => {
+                let value = value
+                    .try_into()
+                    .map_err(|_| malformed("the time of a request has 4 bytes"))?;
+                Extension::Within(u32::from_le_bytes(value))
+            }
             _ => Extension::Unknown,
         };
         self.0 = rest;

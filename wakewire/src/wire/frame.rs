@@ -32,6 +32,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Returns whether a message is inside: extensions and payload.
+    pub(crate) const fn carries_message(self) -> bool {
+        matches!(self, Self::Data | Self::Request | Self::Response)
+    }
+
     const fn parse(byte: u8) -> Result<Self, ProtocolError> {
         Ok(match byte {
             1 => Self::Hello,
@@ -162,7 +167,25 @@ pub(crate) fn checksum(header: &[u8; HEADER], body: &[u8]) -> u32 {
 
 /// Returns how many bytes a message takes on the wire.
 pub(crate) fn encoded_length(message: &Message) -> usize {
-    HEADER + extensions::length(message) + message.payload.len()
+    HEADER + extensions::length(message, None) + message.payload.len()
+}
+
+/// Returns the largest frame body of a service that takes payloads of this size: extensions stand beside them.
+pub(crate) fn frame_limit(max_message_bytes: usize) -> u32 {
+    u32::try_from(max_message_bytes.saturating_add(MOST_EXTENSIONS)).unwrap_or(u32::MAX)
+}
+
+/// More than all extensions of this version together.
+const MOST_EXTENSIONS: usize = 1024;
+
+/// What a message travels as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Carrier {
+    /// One that [carries a message](Kind::carries_message).
+    pub(crate) kind: Kind,
+    pub(crate) sequence: u64,
+    /// For how many ms a request is wanted.
+    pub(crate) within_ms: Option<u32>,
 }
 
 /// Appends a message as one `Data` frame. The caller has checked its size.
@@ -172,13 +195,28 @@ pub(crate) fn encode_message(
     checksummed: bool,
     out: &mut BytesMut,
 ) {
-    let extensions = extensions::length(message);
+    let carrier = Carrier {
+        kind: Kind::Data,
+        sequence,
+        within_ms: None,
+    };
+    encode_carried(message, carrier, checksummed, out);
+}
+
+/// Appends a message as one frame. The caller has checked its size.
+pub(crate) fn encode_carried(
+    message: &Message,
+    carrier: Carrier,
+    checksummed: bool,
+    out: &mut BytesMut,
+) {
+    let extensions = extensions::length(message, carrier.within_ms);
     let mut header = Header {
         length: u32::try_from(extensions + message.payload.len()).unwrap_or(u32::MAX),
-        kind: Kind::Data,
+        kind: carrier.kind,
         flags: message.priority as u8,
         message_type: message.message_type,
-        sequence,
+        sequence: carrier.sequence,
         timestamp: message.timestamp,
         origin: 0,
         checksum: 0,
@@ -197,7 +235,7 @@ pub(crate) fn encode_message(
     header.flags |= EXTENSIONS;
     let start = out.len();
     out.extend_from_slice(&header.encode());
-    extensions::put(message, extensions, out);
+    extensions::put(message, carrier.within_ms, extensions, out);
     out.extend_from_slice(&message.payload);
     if checksummed {
         let sum = checksum(&header.encode(), &out[start + HEADER..]);
@@ -266,22 +304,35 @@ impl<'a> DataView<'a> {
 /// Makes an owned message of one encoded frame. The payload is what is left of `frame`: no copy, and no further
 /// reference count.
 pub(crate) fn decode_message(mut frame: Bytes) -> Result<Message, ProtocolError> {
-    let view = DataView::at(&frame)?;
-    let start = view.payload_at()?;
-    let end = view.header.frame_length();
+    let header = DataView::at(&frame)?.header;
+    frame.truncate(header.frame_length());
+    frame.advance(HEADER);
+    decode_carried(&header, frame)
+}
+
+/// Makes an owned message of what follows the header of a frame that carries one.
+pub(crate) fn decode_carried(header: &Header, mut body: Bytes) -> Result<Message, ProtocolError> {
     let mut message = Message {
-        timestamp: view.header.timestamp,
-        message_type: view.header.message_type,
-        priority: view.header.priority(),
+        timestamp: header.timestamp,
+        message_type: header.message_type,
+        priority: header.priority(),
         ..Message::default()
     };
-    if start > 0 {
-        extensions::read(view.body, &mut message)?;
+    if header.flags & EXTENSIONS != 0 {
+        let start = extensions::end(&body)?;
+        extensions::read(&body, &mut message)?;
+        body.advance(start);
     }
-    frame.truncate(end);
-    frame.advance(HEADER + start);
-    message.payload = frame;
+    message.payload = body;
     Ok(message)
+}
+
+/// Returns for how many ms a request is wanted, if it says so.
+pub(crate) fn wanted_within(header: &Header, body: &[u8]) -> Result<Option<u32>, ProtocolError> {
+    if header.flags & EXTENSIONS == 0 {
+        return Ok(None);
+    }
+    extensions::within(body)
 }
 
 fn field<const N: usize>(bytes: &[u8; HEADER], at: usize) -> [u8; N] {

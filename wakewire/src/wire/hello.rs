@@ -146,6 +146,41 @@ pub(crate) struct Welcome {
     /// What this side offered before, said again where nobody can change it.
     #[n(6)]
     pub(crate) offer: Option<ProtocolNegotiation>,
+    /// To a requester: how many requests it may have open at a time.
+    #[n(7)]
+    pub(crate) in_flight: Option<u32>,
+}
+
+/// What became of a request that is not answered; from the requester, that it is not wanted any more.
+#[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
+#[cbor(map)]
+pub(crate) struct Refusal {
+    #[n(0)]
+    pub(crate) reason: Reason,
+    /// For people.
+    #[n(1)]
+    pub(crate) text: String,
+}
+
+/// Why a request is not answered; the number tells whether anything was done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Decode, Encode)]
+#[cbor(index_only)]
+pub(crate) enum Reason {
+    /// The handler says so.
+    #[n(0)]
+    Failed,
+    /// Nothing was done with it: too much to do.
+    #[n(1)]
+    Overloaded,
+    /// Nothing was done with it: shutting down.
+    #[n(2)]
+    Leaving,
+    /// Not answered in its time.
+    #[n(3)]
+    DeadlineExceeded,
+    /// From the requester: it is not wanted any more.
+    #[n(4)]
+    Cancelled,
 }
 
 /// The answer to a `Hello` that is not taken, or the reason of a `Close`.

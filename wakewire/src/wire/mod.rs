@@ -5,6 +5,7 @@ pub(crate) mod frame;
 pub(crate) mod hello;
 pub(crate) mod liveness;
 pub(crate) mod negotiation;
+pub(crate) mod outlet;
 pub(crate) mod run;
 pub(crate) mod scan;
 pub(crate) mod session;

@@ -103,7 +103,7 @@ impl Scanner {
         } else if self.checksummed {
             return Err(ProtocolError::NoChecksum);
         }
-        if header.kind == Kind::Data {
+        if header.kind.carries_message() {
             if header.sequence == 0 {
                 return Err(ProtocolError::Sequence(0));
             }

@@ -74,6 +74,7 @@ fn welcome() -> Welcome {
         consumers: 1,
         node: NODE,
         offer: None,
+        in_flight: None,
     }
 }
 

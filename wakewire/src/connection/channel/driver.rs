@@ -1,0 +1,104 @@
+//! The one task of a connection: writes, reads, watches the peer's pulse.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::shared::Shared;
+use crate::error::{Phase, SinkError};
+use crate::transport::door::{Reader, Writer};
+use crate::wire::ProtocolError;
+use crate::wire::frame::{Kind, decode_message};
+use crate::wire::hello::{self, Reject};
+use crate::wire::scan::Piece;
+
+/// Runs the connection to its end.
+pub(super) async fn run(shared: Arc<Shared>, mut reader: Reader, mut writer: Writer) {
+    let ending = Ending(&shared);
+    let cause = tokio::select! {
+        lost = read(&shared, &mut reader) => Some(lost),
+        written = shared.outflow.run(&mut writer, &shared.pulse, |number| shared.handed(number)) => {
+            written.err().map(|error| shared.lost(Phase::Write, error))
+        }
+        dead = shared.pulse.watch(|| shared.outflow.wake()) => Some(shared.lost(Phase::Read, dead)),
+        () = overdue(&shared) => None,
+    };
+    if let Some(cause) = cause {
+        shared.end(cause);
+    } else {
+        shared.end(shared.lost(Phase::Close, "it was closed"));
+        // A socket that is closed with something unread in it is reset, and the peer may miss what was written last.
+        let heard = async { while let Ok(Some(_)) = reader.next().await {} };
+        if timeout(FAREWELL, heard).await.is_err() {
+            tracing::debug!("the peer does not hear the goodbye");
+        }
+    }
+    drop((reader, writer));
+    drop(ending);
+}
+
+/// Returns when the goodbye takes too long.
+async fn overdue(shared: &Shared) {
+    shared.closing.notified().await;
+    sleep(FAREWELL).await;
+}
+
+/// Reads until the connection breaks; says how.
+async fn read(shared: &Shared, reader: &mut Reader) -> SinkError {
+    loop {
+        let piece = match reader.next().await {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return shared.lost(Phase::Read, "the peer closed the connection"),
+            Err(error) => return shared.lost(Phase::Read, error),
+        };
+        shared.pulse.heard();
+        if let Err(error) = take(shared, piece) {
+            return shared.lost(Phase::Read, error);
+        }
+    }
+}
+
+fn take(shared: &Shared, piece: Piece) -> Result<(), ProtocolError> {
+    match piece {
+        Piece::Run { mut run, .. } => {
+            while let Some(frame) = run.pop() {
+                shared.inbox.push(decode_message(frame)?);
+            }
+        }
+        Piece::Control { header, body } => match header.kind {
+            Kind::Response | Kind::Failure => shared.answered(&header, body)?,
+            Kind::Ping => {
+                shared.pulse.asked_by(header.sequence);
+                shared.outflow.wake();
+            }
+            Kind::Pong => shared.ponged(header.sequence),
+            Kind::Close => {
+                let Reject { text, .. } = hello::decode(Kind::Close, &body)?;
+                shared.drain(text);
+            }
+            kind => return Err(ProtocolError::Unexpected { kind }),
+        },
+    }
+    Ok(())
+}
+
+impl Shared {
+    fn lost(&self, phase: Phase, cause: impl Into<Box<dyn Error + Send + Sync>>) -> SinkError {
+        SinkError::ConnectionLost(self.failure.clone().phase(phase).because(cause))
+    }
+}
+
+/// The existence of the driver; however it ends, everybody is told.
+struct Ending<'a>(&'a Shared);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end(self.0.lost(Phase::Close, "the runtime has ended"));
+        self.0.over();
+    }
+}
+
+/// How long a goodbye may take.
+const FAREWELL: Duration = Duration::from_secs(1);
