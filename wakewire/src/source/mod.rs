@@ -7,6 +7,7 @@ mod delivery;
 mod inbox;
 mod listener;
 mod progress;
+mod server;
 mod stats;
 mod subscriber;
 mod view;
@@ -26,6 +27,9 @@ pub(crate) use self::config::{SourceConfig, listen_error};
 pub use self::delivery::{Delivered, Deliveries};
 use self::inbox::{Inbox, Item};
 use self::progress::{Acker, Progress, Unsaid};
+pub use self::server::{
+    DrainReport, HandlerError, Peer, Request, Server, ServerHandle, serve,
+};
 use self::stats::MISSED_KEPT;
 pub use self::stats::{Missed, SourceStats};
 pub use self::view::{Batch, MessageView, Views};

@@ -123,11 +123,11 @@ impl Outflow {
         self.owed.notify_one();
     }
 
-    /// Takes nothing any more, writes what waits, then says goodbye and ends.
-    pub(crate) fn finish(&self, code: Code, text: &str) {
+    /// Takes nothing any more, writes what waits, then says this goodbye and ends.
+    pub(crate) fn finish(&self, farewell: Option<Bytes>) {
         let mut queue = self.queue.lock();
         if !queue.closed {
-            queue.farewell = Some(self.goodbye(code, text));
+            queue.farewell = farewell;
         }
         queue.closed = true;
         drop(queue);
@@ -136,9 +136,9 @@ impl Outflow {
     }
 
     /// The same, but what waits is not written.
-    pub(crate) fn cut(&self, code: Code, text: &str) {
+    pub(crate) fn cut(&self, farewell: Option<Bytes>) {
         self.queue.lock().outlet.clear();
-        self.finish(code, text);
+        self.finish(farewell);
     }
 
     /// Encodes a goodbye.

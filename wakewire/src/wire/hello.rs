@@ -1,6 +1,6 @@
 //! How peers greet, refuse and leave: the control frames that carry CBOR maps. No I/O, no clock.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use minicbor::{Decode, Encode};
 use secrecy::ExposeSecret;
 
@@ -363,6 +363,17 @@ fn position_list<C>(
         in_range(position.processed.max(position.have))?;
     }
     Ok(positions)
+}
+
+/// Makes the frame that says why a request is not answered, or not wanted.
+pub(crate) fn failure(number: u64, refusal: &Refusal, checksummed: bool) -> Bytes {
+    let header = Header {
+        sequence: number,
+        ..Header::control(Kind::Failure)
+    };
+    let mut bytes = BytesMut::new();
+    encode_with(header, refusal, checksummed, &mut bytes);
+    bytes.freeze()
 }
 
 /// Appends a control frame with a CBOR body.

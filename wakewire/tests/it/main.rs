@@ -21,4 +21,5 @@ mod names;
 mod proxy;
 mod registry;
 mod relay;
+mod requests;
 mod support;

@@ -15,15 +15,17 @@ use crate::wire::hello::{self, Reject};
 use crate::wire::scan::Piece;
 
 /// Runs the connection to its end.
-pub(super) async fn run(shared: Arc<Shared>, mut reader: Reader, mut writer: Writer) {
-    let ending = Ending(&shared);
+pub(super) async fn run(shared: Arc<Shared>, reader: Reader, writer: Writer) {
+    let _ending = Ending(&shared);
+    // Dropped before it, so that nothing is left when it tells.
+    let (mut reader, mut writer) = (reader, writer);
     let cause = tokio::select! {
         lost = read(&shared, &mut reader) => Some(lost),
         written = shared.outflow.run(&mut writer, &shared.pulse, |number| shared.handed(number)) => {
             written.err().map(|error| shared.lost(Phase::Write, error))
         }
         dead = shared.pulse.watch(|| shared.outflow.wake()) => Some(shared.lost(Phase::Read, dead)),
-        () = overdue(&shared) => None,
+        () = overdue(&shared) => Some(shared.lost(Phase::Close, "the goodbye took too long")),
     };
     if let Some(cause) = cause {
         shared.end(cause);
@@ -35,8 +37,6 @@ pub(super) async fn run(shared: Arc<Shared>, mut reader: Reader, mut writer: Wri
             tracing::debug!("the peer does not hear the goodbye");
         }
     }
-    drop((reader, writer));
-    drop(ending);
 }
 
 /// Returns when the goodbye takes too long.

@@ -292,7 +292,7 @@ impl Shared {
     /// Says goodbye when the peer is leaving and the last answer has come.
     fn rest(&self, table: &MutexGuard<'_, Table>) {
         if table.refusal.is_some() && table.pending.len() == 0 {
-            self.outflow.finish(Code::Done, "done");
+            self.outflow.finish(Some(self.outflow.goodbye(Code::Done, "done")));
         }
     }
 
@@ -303,7 +303,7 @@ impl Shared {
             .lock()
             .refusal
             .get_or_insert(SinkError::Closed(failure));
-        self.outflow.cut(Code::Done, "closed");
+        self.outflow.cut(Some(self.outflow.goodbye(Code::Done, "closed")));
         self.closing.notify_one();
     }
 
@@ -322,7 +322,7 @@ impl Shared {
             };
             waiting.say(Err(error));
         }
-        self.outflow.cut(Code::Done, "closed");
+        self.outflow.cut(None);
         self.inbox.end();
     }
 
@@ -384,38 +384,31 @@ impl Ticket<'_> {
     /// Gives up at the deadline.
     fn overdue(&self) -> SinkError {
         let failure = self.shared.failure.clone();
-        let timeout = self.shared.settings.timeout;
         if self.forget() {
             let failure = failure.phase(Phase::Write).because("it still waited");
             return SinkError::Timeout(failure).returning(self.message.clone());
         }
-        let failure = failure.phase(Phase::Read);
-        SinkError::Timeout(failure.hint(format!("the default is {timeout:?}: `timeout`")))
+        let failure = failure.phase(Phase::Read).because("no answer");
+        SinkError::Timeout(failure.hint("allow more with `timeout` or `send_request_within`"))
     }
 
     /// Forgets it on both sides; returns whether the peer certainly never sees it.
     fn forget(&self) -> bool {
         let shared = self.shared;
         let mut table = shared.table.lock();
-        let was_open = table.pending.take(self.number).is_some();
+        if table.pending.take(self.number).is_none() {
+            return false;
+        }
         let never_sent = !self.is_pushed || shared.outflow.withdraw(self.number);
-        if was_open && !never_sent && self.kind == Kind::Request {
+        if !never_sent && self.kind == Kind::Request {
             let refusal = Refusal {
                 reason: Reason::Cancelled,
                 text: String::new(),
             };
-            let header = Header {
-                sequence: self.number,
-                ..Header::control(Kind::Failure)
-            };
-            let mut bytes = BytesMut::new();
-            let checksummed = shared.outflow.is_checksummed();
-            hello::encode_with(header, &refusal, checksummed, &mut bytes);
-            shared.outflow.hurry(&bytes);
+            let frame = hello::failure(self.number, &refusal, shared.outflow.is_checksummed());
+            shared.outflow.hurry(&frame);
         }
-        if was_open {
-            shared.rest(&table);
-        }
+        shared.rest(&table);
         drop(table);
         never_sent
     }
