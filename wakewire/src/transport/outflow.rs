@@ -19,6 +19,8 @@ use crate::wire::outlet::{Batch, Outlet};
 #[derive(Debug)]
 pub(crate) struct Outflow {
     checksummed: bool,
+    /// A write that fails has taken nothing: true of sockets, not of what encrypts or wraps.
+    exact: bool,
     queue: Mutex<Queue>,
     /// There is something to write.
     owed: Notify,
@@ -42,10 +44,17 @@ impl Outflow {
     pub(crate) fn new(checksummed: bool) -> Self {
         Self {
             checksummed,
+            exact: false,
             queue: Mutex::default(),
             owed: Notify::new(),
             room: Notify::new(),
         }
+    }
+
+    /// Says that it goes to a socket as it is, so that a write that fails has taken nothing.
+    pub(crate) const fn exact(mut self, exact: bool) -> Self {
+        self.exact = exact;
+        self
     }
 
     pub(crate) const fn is_checksummed(&self) -> bool {
@@ -204,7 +213,9 @@ impl Outflow {
             match timeout(STALL, write).await {
                 Ok(Ok(bytes)) => batch.advance(bytes, &mut *handed),
                 Ok(Err(error)) => {
-                    batch.doubt(&mut *handed);
+                    if !self.exact {
+                        batch.doubt(&mut *handed);
+                    }
                     return Err(error);
                 }
                 // A write that waits has taken nothing.

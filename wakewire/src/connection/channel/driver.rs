@@ -15,17 +15,17 @@ use crate::wire::hello::{self, Reject};
 use crate::wire::scan::Piece;
 
 /// Runs the connection to its end.
-pub(super) async fn run(shared: Arc<Shared>, reader: Reader, writer: Writer) {
-    let _ending = Ending(&shared);
+pub(super) async fn run(driving: Driving, reader: Reader, writer: Writer) {
+    let shared = &*driving.0;
     // Dropped before it, so that nothing is left when it tells.
     let (mut reader, mut writer) = (reader, writer);
     let cause = tokio::select! {
-        lost = read(&shared, &mut reader) => Some(lost),
+        lost = read(shared, &mut reader) => Some(lost),
         written = shared.outflow.run(&mut writer, &shared.pulse, |number| shared.handed(number)) => {
             written.err().map(|error| shared.lost(Phase::Write, error))
         }
         dead = shared.pulse.watch(|| shared.outflow.wake()) => Some(shared.lost(Phase::Read, dead)),
-        () = overdue(&shared) => Some(shared.lost(Phase::Close, "the goodbye took too long")),
+        () = overdue(shared) => Some(shared.lost(Phase::Close, "the goodbye took too long")),
     };
     if let Some(cause) = cause {
         shared.end(cause);
@@ -90,12 +90,13 @@ impl Shared {
     }
 }
 
-/// The existence of the driver; however it ends, everybody is told.
-struct Ending<'a>(&'a Shared);
+/// The existence of the driver; however it ends, also before it began, everybody is told.
+pub(super) struct Driving(pub(super) Arc<Shared>);
 
-impl Drop for Ending<'_> {
+impl Drop for Driving {
     fn drop(&mut self) {
-        self.0.end(self.0.lost(Phase::Close, "the runtime has ended"));
+        let cause = self.0.lost(Phase::Close, "the runtime has ended");
+        self.0.end(cause);
         self.0.over();
     }
 }

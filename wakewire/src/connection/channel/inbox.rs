@@ -90,7 +90,7 @@ mod tests {
     async fn beyond_the_bound_the_oldest_is_dropped_and_counted() {
         let inbox = Inbox::default();
         for number in 0..=MOST_MESSAGES as u64 {
-            inbox.push(Message::default().with_timestamp(number));
+            inbox.push(Message::new("x").with_timestamp(number));
         }
         assert_eq!(inbox.missed(), 1);
         assert_eq!(inbox.next().await.unwrap().timestamp, 1);

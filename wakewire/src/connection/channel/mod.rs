@@ -17,14 +17,16 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
+use self::driver::Driving;
 pub use self::settings::ConnectionSettings;
 use self::shared::Shared;
 use super::codec::{MessageCodec, Plain};
-use crate::endpoint::{Endpoint, EndpointError};
+use crate::endpoint::{Endpoint, EndpointError, Scheme};
 use crate::error::{Failure, Phase, SinkError};
 use crate::message::Message;
 use crate::transport::dial::{Dial, Target};
 use crate::transport::greeting::{Host, greet};
+use crate::transport::outflow::Outflow;
 use crate::transport::unreached::Unreached;
 use crate::wire::frame::{Kind, frame_limit};
 use crate::wire::hello::{Hello, Limits, Requester, VERSION};
@@ -124,24 +126,23 @@ impl<C: MessageCodec> Connection<C> {
             let failure = Failure::new(settings.service.as_str()).because(error);
             SinkError::InvalidConfig(failure.phase(Phase::Resolve).hint(hint))
         })?;
-        let failure = Failure::new(settings.service.as_str()).endpoint(endpoint.to_string());
-        let checksummed = endpoint.is_checksummed();
-        let target = Target::new(endpoint, settings.security.clone());
-        Self::over(&target, checksummed, failure, codec, settings).await
+        let target = Target::new(endpoint.clone(), settings.security.clone());
+        Self::over(&target, &endpoint, codec, settings).await
     }
 
-    /// Opens it from anywhere.
+    /// Opens it from anywhere, as if from this endpoint.
     ///
     /// # Cancel safety
     ///
     /// Dropped early, nothing stays open.
     async fn over(
         dial: &dyn Dial,
-        checksummed: bool,
-        failure: Failure,
+        endpoint: &Endpoint,
         codec: C,
         settings: ConnectionSettings,
     ) -> Result<Self, SinkError> {
+        let failure = Failure::new(settings.service.as_str()).endpoint(endpoint.to_string());
+        let checksummed = endpoint.is_checksummed();
         let runtime = Handle::try_current().map_err(|error| {
             let failure = failure.clone().because(error);
             SinkError::NoRuntime(failure.hint("open connections inside a tokio runtime"))
@@ -149,21 +150,31 @@ impl<C: MessageCodec> Connection<C> {
         let hello = hello(&settings);
         let limit = hello.limits.frame;
         let within = settings.timeout;
-        let reach = async { greet(dial.dial().await?, hello, &[], checksummed).await };
+        let reach = async {
+            let line = dial.dial().await?;
+            let outflow = Outflow::new(checksummed).exact(match endpoint.scheme() {
+                Scheme::Unix => true,
+                // Unless it became TLS.
+                Scheme::Tcp => !line.is_private,
+                _ => false,
+            });
+            Ok((greet(line, hello, &[], checksummed).await?, outflow))
+        };
         let reached = timeout(within, reach).await.unwrap_or_else(|_| {
             let cause = format!("nobody answered within {within:?}");
             Err(Unreached::for_now(Phase::Dial, cause))
         });
+        let (host, outflow) = reached.map_err(|unreached| unreached.error(failure.clone()))?;
         let Host {
             mut reader,
             writer,
             welcome,
             ..
-        } = reached.map_err(|unreached| unreached.error(failure.clone()))?;
+        } = host;
         reader.scanner().limit = limit;
-        let shared = Arc::new(Shared::new(failure, settings, welcome, checksummed));
-        let task = runtime.spawn(driver::run(Arc::clone(&shared), reader, writer));
-        let task = task.abort_handle();
+        let shared = Arc::new(Shared::new(failure, settings, welcome, outflow));
+        let driving = Driving(Arc::clone(&shared));
+        let task = runtime.spawn(driver::run(driving, reader, writer)).abort_handle();
         Ok(Self {
             held: Arc::new(Held {
                 shared,

@@ -58,7 +58,7 @@ impl Shared {
         failure: Failure,
         settings: ConnectionSettings,
         welcome: Welcome,
-        checksummed: bool,
+        outflow: Outflow,
     ) -> Self {
         let allowed = welcome.in_flight.filter(|&most| most > 0);
         let in_flight = allowed.map_or(settings.in_flight, |most| most.min(settings.in_flight));
@@ -67,7 +67,7 @@ impl Shared {
             failure,
             settings,
             welcome,
-            outflow: Outflow::new(checksummed),
+            outflow,
             pulse: Pulse::default(),
             table: Mutex::new(Table {
                 pending: Pending::new(in_flight + MOST_FRAMES),
@@ -421,7 +421,7 @@ impl Drop for Ticket<'_> {
 }
 
 /// What a request says beside its message.
-const WITHIN_BYTES: usize = 9;
+pub(super) const WITHIN_BYTES: usize = 9;
 
 /// More would be a mistake in the settings.
 const MOST_REQUESTS: usize = 1 << 20;
