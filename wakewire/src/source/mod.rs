@@ -27,9 +27,7 @@ pub(crate) use self::config::{SourceConfig, listen_error};
 pub use self::delivery::{Delivered, Deliveries};
 use self::inbox::{Inbox, Item};
 use self::progress::{Acker, Progress, Unsaid};
-pub use self::server::{
-    DrainReport, HandlerError, Peer, Request, Server, ServerHandle, serve,
-};
+pub use self::server::{DrainReport, HandlerError, Peer, Request, Server, ServerHandle, serve};
 use self::stats::MISSED_KEPT;
 pub use self::stats::{Missed, SourceStats};
 pub use self::view::{Batch, MessageView, Views};

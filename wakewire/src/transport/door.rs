@@ -241,7 +241,8 @@ impl House {
                 format!("this side speaks version {VERSION}, the other {oldest} to {newest}"),
             ));
         }
-        if !hello.service.is_empty() && hello.service != *service {
+        // Whoever names none takes any.
+        if !hello.service.is_empty() && !service.is_empty() && hello.service != *service {
             return Err((
                 Code::Service,
                 format!("`{service}` is served here, not `{}`", hello.service),

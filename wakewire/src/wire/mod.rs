@@ -6,6 +6,7 @@ pub(crate) mod hello;
 pub(crate) mod liveness;
 pub(crate) mod negotiation;
 pub(crate) mod outlet;
+pub(crate) mod refusal;
 pub(crate) mod run;
 pub(crate) mod scan;
 pub(crate) mod session;

@@ -7,10 +7,12 @@ use bytes::{Bytes, BytesMut};
 use minicbor::{Decode, Encode};
 
 use super::SessionId;
-use super::frame::{self, Header, Kind};
+use super::frame::{self, Carrier, Header, Kind};
 use super::hello::{
-    self, Code, Consumer, Gap, Hello, Limits, PositionList, Producer, Reject, Start, Welcome,
+    self, Code, Consumer, Gap, Hello, Limits, PositionList, Producer, Reject, Requester, Start,
+    Welcome,
 };
+use super::refusal::{self, Reason, Refusal};
 use super::scan::{Piece, Scanner};
 use super::session::Position;
 use crate::message::{Message, MessagePriority, Precision};
@@ -78,6 +80,53 @@ fn welcome() -> Welcome {
     }
 }
 
+fn requester_hello() -> Hello {
+    Hello {
+        producer: None,
+        requester: Some(Requester { in_flight: 64 }),
+        ..producer_hello()
+    }
+}
+
+fn welcome_to_requester() -> Welcome {
+    Welcome {
+        acked: 0,
+        have: 0,
+        consumers: 0,
+        in_flight: Some(32),
+        ..welcome()
+    }
+}
+
+fn order_asked() -> Message {
+    Message::new("buy")
+        .with_type(41)
+        .with_priority(MessagePriority::High)
+        .with_target("desk")
+}
+
+fn order_answered() -> Message {
+    Message::new("done").with_type(42)
+}
+
+fn overloaded() -> Refusal {
+    Refusal {
+        reason: Reason::Overloaded,
+        text: "too much to do".to_owned(),
+    }
+}
+
+fn carried(kind: Kind, message: &Message, within_ms: Option<u32>, checksummed: bool) -> Bytes {
+    let carrier = Carrier {
+        kind,
+        sequence: 9,
+        within_ms,
+    };
+    let mut out = BytesMut::new();
+    frame::encode_carried(message, carrier, checksummed, &mut out);
+    out.freeze()
+}
+
 fn rejected() -> Reject {
     Reject {
         code: Code::Service,
@@ -109,6 +158,9 @@ pub(super) fn bodies() -> Vec<Vec<u8>> {
         minicbor::to_vec(welcome()).unwrap(),
         minicbor::to_vec(rejected()).unwrap(),
         minicbor::to_vec(GAP).unwrap(),
+        minicbor::to_vec(requester_hello()).unwrap(),
+        minicbor::to_vec(welcome_to_requester()).unwrap(),
+        minicbor::to_vec(overloaded()).unwrap(),
     ]
 }
 
@@ -157,6 +209,10 @@ fn written() -> Vec<(&'static str, Bytes)> {
         origin: 5,
         ..of(Kind::Gap)
     };
+    let numbered = Header {
+        sequence: 10,
+        ..of(Kind::Ping)
+    };
     let mut forwarded = BytesMut::from(&data(&tick(), 1, true)[..]);
     frame::stamp_origin(&mut forwarded, 5);
     vec![
@@ -181,6 +237,24 @@ fn written() -> Vec<(&'static str, Bytes)> {
         ("ping", control(of(Kind::Ping), &[], false)),
         ("pong-checksummed", control(of(Kind::Pong), &[], true)),
         ("close", map(of(Kind::Close), &goodbye(), false)),
+        (
+            "hello-requester",
+            map(of(Kind::Hello), &requester_hello(), false),
+        ),
+        (
+            "welcome-requester",
+            map(of(Kind::Welcome), &welcome_to_requester(), false),
+        ),
+        (
+            "request-checksummed",
+            carried(Kind::Request, &order_asked(), Some(5000), true),
+        ),
+        (
+            "response",
+            carried(Kind::Response, &order_answered(), None, false),
+        ),
+        ("failure", refusal::failure(9, &overloaded(), false)),
+        ("ping-numbered", control(numbered, &[], false)),
     ]
 }
 
@@ -271,9 +345,35 @@ fn the_code_reads_what_the_document_says() {
     reads(&vectors, "close", Kind::Close, &goodbye());
     let header = reads(&vectors, "gap", Kind::Gap, &GAP);
     assert_eq!(header.origin, 5);
+    reads(&vectors, "hello-requester", Kind::Hello, &requester_hello());
+    reads(
+        &vectors,
+        "welcome-requester",
+        Kind::Welcome,
+        &welcome_to_requester(),
+    );
+    let header = reads(&vectors, "failure", Kind::Failure, &overloaded());
+    assert_eq!(header.sequence, 9);
+    for (name, kind, within, message) in [
+        (
+            "request-checksummed",
+            Kind::Request,
+            Some(5000),
+            order_asked(),
+        ),
+        ("response", Kind::Response, None, order_answered()),
+    ] {
+        let Piece::Control { header, body } = piece(&vectors, name) else {
+            panic!("{name}");
+        };
+        assert_eq!((header.kind, header.sequence), (kind, 9), "{name}");
+        assert_eq!(frame::wanted_within(&header, &body).unwrap(), within);
+        assert_eq!(frame::decode_carried(&header, body).unwrap(), message);
+    }
     for (name, kind, sequence, message_type) in [
         ("ack", Kind::Ack, 3, 1),
         ("ping", Kind::Ping, 0, 0),
+        ("ping-numbered", Kind::Ping, 10, 0),
         ("pong-checksummed", Kind::Pong, 0, 0),
     ] {
         let Piece::Control { header, body } = piece(&vectors, name) else {

@@ -77,7 +77,9 @@ async fn a_round_trip() {
     let url = unix(&place);
     let server = echo(&url).start().await.unwrap();
     let connection = connect(&url).await;
-    let answer = soon(connection.send_request(Message::new("x"))).await.unwrap();
+    let answer = soon(connection.send_request(Message::new("x")))
+        .await
+        .unwrap();
     assert_eq!(&answer.payload[..], b"x");
     assert!(soon(connection.ping(Duration::from_secs(5))).await.is_ok());
     assert_eq!(connection.announced_idle(), Some(Duration::from_secs(120)));
@@ -134,7 +136,11 @@ async fn answers(connection: &Connection) {
 
 fn ask(connection: &Connection) -> JoinHandle<Result<Message, SinkError>> {
     let connection = connection.clone();
-    tokio::spawn(async move { connection.send_request_within(Message::new("x"), PATIENCE).await })
+    tokio::spawn(async move {
+        connection
+            .send_request_within(Message::new("x"), PATIENCE)
+            .await
+    })
 }
 
 #[tokio::test]
@@ -203,7 +209,9 @@ async fn beyond_the_bound_requests_are_refused_unprocessed_at_once() {
     let (one, other) = (connect(&url).await, connect(&url).await);
     let requests = [ask(&one), ask(&other)];
     working.become_so(2).await;
-    let error = soon(one.send_request(Message::new("now"))).await.unwrap_err();
+    let error = soon(one.send_request(Message::new("now")))
+        .await
+        .unwrap_err();
     assert!(matches!(error, SinkError::Overloaded(_)), "{error}");
     assert_eq!(error.into_message(), Some(Message::new("now")));
     requests[1].abort();
@@ -216,7 +224,11 @@ async fn one_connection_has_a_bound_of_its_own_that_its_peer_is_told() {
     let place = Place::new();
     let url = unix(&place);
     let working = Working::default();
-    let _server = slow(&url, &working).with_max_per_connection(1).start().await.unwrap();
+    let _server = slow(&url, &working)
+        .with_max_per_connection(1)
+        .start()
+        .await
+        .unwrap();
     // Ours keeps to it by itself.
     let connection = connect(&url).await;
     let first = ask(&connection);
@@ -249,7 +261,9 @@ async fn a_handler_that_panics_fails_its_request_only() {
     let server = server.with_max_in_flight(1).start().await.unwrap();
     let connection = connect(&url).await;
     for _ in 0..3 {
-        let error = soon(connection.send_request(Message::new("x"))).await.unwrap_err();
+        let error = soon(connection.send_request(Message::new("x")))
+            .await
+            .unwrap_err();
         assert!(matches!(error, SinkError::RequestFailed(_)), "{error}");
         assert!(error.to_string().contains("panicked"), "{error}");
         answers(&connection).await;
@@ -326,7 +340,11 @@ async fn messages_go_both_ways_without_an_answer() {
     let server = serve(url.as_str(), |request| async move {
         let peer = request.peer().clone();
         assert!(peer.identity().starts_with("uid "), "{peer:?}");
-        let text = if request.expects_reply() { "asked" } else { "told" };
+        let text = if request.expects_reply() {
+            "asked"
+        } else {
+            "told"
+        };
         peer.push(Message::new(text)).await.unwrap();
         Ok(Message::new("answer"))
     });
@@ -335,7 +353,9 @@ async fn messages_go_both_ways_without_an_answer() {
     connection.send_message(Message::new("x")).await.unwrap();
     let pushed = soon(connection.receive_message()).await.unwrap().unwrap();
     assert_eq!(&pushed.payload[..], b"told");
-    soon(connection.send_request(Message::new("x"))).await.unwrap();
+    soon(connection.send_request(Message::new("x")))
+        .await
+        .unwrap();
     let pushed = soon(connection.receive_message()).await.unwrap().unwrap();
     assert_eq!(&pushed.payload[..], b"asked");
     assert_eq!(connection.missed(), 0);
@@ -358,7 +378,9 @@ async fn messages_wait_for_a_handler_where_requests_are_refused() {
     let _server = server.with_max_in_flight(1).start().await.unwrap();
     let connection = connect(&url).await;
     for _ in 0..1000 {
-        soon(connection.send_message(Message::new("x"))).await.unwrap();
+        soon(connection.send_message(Message::new("x")))
+            .await
+            .unwrap();
     }
     eventually("all are handled", || handled.load(SeqCst) == 1000).await;
 }
@@ -376,7 +398,10 @@ async fn two_that_flood_each_other_make_progress() {
             askers.spawn(async move {
                 let large = Message::new(vec![7; 600_000]);
                 for _ in 0..4 {
-                    let answer = connection.send_request_within(&large, PATIENCE).await.unwrap();
+                    let answer = connection
+                        .send_request_within(&large, PATIENCE)
+                        .await
+                        .unwrap();
                     assert_eq!(answer.payload.len(), 600_000);
                 }
             });
@@ -395,12 +420,17 @@ async fn a_connection_that_rests_is_closed_by_the_server_and_by_nobody_else() {
     let server = echo(&url).with_idle_timeout(Some(Duration::from_millis(300)));
     let _server = server.start().await.unwrap();
     let connection = connect(&url).await;
-    assert_eq!(connection.announced_idle(), Some(Duration::from_millis(300)));
+    assert_eq!(
+        connection.announced_idle(),
+        Some(Duration::from_millis(300))
+    );
     let start = std::time::Instant::now();
     eventually("closed", || !connection.is_open()).await;
     assert!(start.elapsed() >= Duration::from_millis(250));
     assert!(soon(connection.closed(PATIENCE)).await);
-    let error = soon(connection.send_request(Message::new("x"))).await.unwrap_err();
+    let error = soon(connection.send_request(Message::new("x")))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("idle"), "{error}");
     assert!(error.into_message().is_some());
 }
@@ -441,7 +471,7 @@ async fn each_role_is_refused_where_it_does_not_belong() {
     let url = |name: &str| format!("unix://{}", place.path().join(name).display());
     // A requester at a listener and at a relay.
     let mut source = factory.create_source("feed").await.unwrap();
-    let relay = factory.create_relay("hub").await.unwrap();
+    let mut relay = factory.create_relay("hub").await.unwrap();
     let relay = tokio::spawn(async move { relay.run().await });
     let listening = tokio::spawn(async move { source.recv().await });
     for name in ["feed.sock", "hub.sock"] {
@@ -465,14 +495,20 @@ async fn each_role_is_refused_where_it_does_not_belong() {
     assert!(error.to_string().contains("answers requests"), "{error}");
     drop(server);
     // One who wants another service.
-    let server = echo(&url("named.sock")).named("quotes").start().await.unwrap();
+    let server = echo(&url("named.sock"))
+        .named("quotes")
+        .start()
+        .await
+        .unwrap();
     let settings = |service: &str| ConnectionSettings {
         service: service.to_owned(),
         ..ConnectionSettings::default()
     };
     let other = Connection::open(url("named.sock").as_str(), settings("ticks")).await;
     assert!(matches!(other, Err(SinkError::Protocol(_))));
-    Connection::open(url("named.sock").as_str(), settings("quotes")).await.unwrap();
+    Connection::open(url("named.sock").as_str(), settings("quotes"))
+        .await
+        .unwrap();
     drop(server);
 }
 
@@ -538,7 +574,9 @@ impl Foreign {
         let mut foreign = Self(UnixStream::connect(path).await.unwrap());
         // oldest, newest, service, limits, requester: as many as the server allows.
         let hello = [
-            &[0xa5, 0, 1, 1, 1, 2, 0x60, 3, 0xa3, 0, 0x1a, 0, 0x10, 0, 0, 1, 0, 2, 0][..],
+            &[
+                0xa5, 0, 1, 1, 1, 2, 0x60, 3, 0xa3, 0, 0x1a, 0, 0x10, 0, 0, 1, 0, 2, 0,
+            ][..],
             &[6, 0xa1, 0, 0],
         ];
         foreign.write(1, 0, 0, &hello.concat()).await;
@@ -562,7 +600,8 @@ impl Foreign {
     }
 
     async fn write(&mut self, kind: u8, flags: u8, number: u64, body: &[u8]) {
-        self.head(kind, flags, number, u32::try_from(body.len()).unwrap()).await;
+        self.head(kind, flags, number, u32::try_from(body.len()).unwrap())
+            .await;
         self.0.write_all(body).await.unwrap();
     }
 
@@ -586,7 +625,11 @@ impl Foreign {
         let length = u32::from_le_bytes(head[..4].try_into().unwrap());
         let mut body = vec![0; length as usize];
         soon(self.0.read_exact(&mut body)).await.unwrap();
-        (head[4], u64::from_le_bytes(head[8..16].try_into().unwrap()), body)
+        (
+            head[4],
+            u64::from_le_bytes(head[8..16].try_into().unwrap()),
+            body,
+        )
     }
 
     async fn is_cut_off(&mut self) {

@@ -7,6 +7,7 @@ mod settings;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod ticket;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -174,7 +175,9 @@ impl<C: MessageCodec> Connection<C> {
         reader.scanner().limit = limit;
         let shared = Arc::new(Shared::new(failure, settings, welcome, outflow));
         let driving = Driving(Arc::clone(&shared));
-        let task = runtime.spawn(driver::run(driving, reader, writer)).abort_handle();
+        let task = runtime
+            .spawn(driver::run(driving, reader, writer))
+            .abort_handle();
         Ok(Self {
             held: Arc::new(Held {
                 shared,

@@ -10,15 +10,17 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::inbox::Inbox;
 use super::pending::Pending;
 use super::settings::ConnectionSettings;
+use super::ticket::Ticket;
 use crate::domain::{Admission, PrecisionContext};
 use crate::error::{Failure, Phase, SinkError};
 use crate::message::Message;
 use crate::transport::outflow::Outflow;
 use crate::transport::pulse::Pulse;
 use crate::wire::ProtocolError;
-use crate::wire::frame::{self, Carrier, HEADER, Header, Kind};
-use crate::wire::hello::{self, Code, Reason, Refusal, Welcome};
+use crate::wire::frame::{self, HEADER, Header, Kind};
+use crate::wire::hello::{self, Code, Welcome};
 use crate::wire::outlet::MOST_FRAMES;
+use crate::wire::refusal::{self, Reason, Refusal};
 
 /// What callers and the driver of one connection share.
 pub(super) struct Shared {
@@ -228,6 +230,26 @@ impl Shared {
         }
     }
 
+    /// Forgets what is under way, on both sides; returns whether the peer certainly never sees it.
+    pub(super) fn forget(&self, number: u64, kind: Kind, is_pushed: bool) -> bool {
+        let mut table = self.table.lock();
+        if table.pending.take(number).is_none() {
+            return false;
+        }
+        let never_sent = !is_pushed || self.outflow.withdraw(number);
+        if !never_sent && kind == Kind::Request {
+            let refusal = Refusal {
+                reason: Reason::Cancelled,
+                text: String::new(),
+            };
+            let frame = refusal::failure(number, &refusal, self.outflow.is_checksummed());
+            self.outflow.hurry(&frame);
+        }
+        self.rest(&table);
+        drop(table);
+        never_sent
+    }
+
     /// Asks the peer for a sign of life and waits for it.
     ///
     /// # Cancel safety
@@ -267,7 +289,11 @@ impl Shared {
     pub(super) fn ponged(&self, number: u64) {
         let mut table = self.table.lock();
         for at in (0..table.pings.len()).rev() {
-            if table.pings.get(at).is_some_and(|(asked, _)| *asked <= number) {
+            if table
+                .pings
+                .get(at)
+                .is_some_and(|(asked, _)| *asked <= number)
+            {
                 // Whoever asked may have gone.
                 table.pings.swap_remove(at).1.send(()).ok();
             }
@@ -292,7 +318,8 @@ impl Shared {
     /// Says goodbye when the peer is leaving and the last answer has come.
     fn rest(&self, table: &MutexGuard<'_, Table>) {
         if table.refusal.is_some() && table.pending.len() == 0 {
-            self.outflow.finish(Some(self.outflow.goodbye(Code::Done, "done")));
+            self.outflow
+                .finish(Some(self.outflow.goodbye(Code::Done, "done")));
         }
     }
 
@@ -303,7 +330,8 @@ impl Shared {
             .lock()
             .refusal
             .get_or_insert(SinkError::Closed(failure));
-        self.outflow.cut(Some(self.outflow.goodbye(Code::Done, "closed")));
+        self.outflow
+            .cut(Some(self.outflow.goodbye(Code::Done, "closed")));
         self.closing.notify_one();
     }
 
@@ -354,69 +382,6 @@ impl Waiting {
     fn say(self, told: Result<Message, SinkError>) {
         // Whoever asked may have gone.
         self.tell.send(told).ok();
-    }
-}
-
-/// What is under way; when it is dropped before it is settled, it is forgotten on both sides.
-struct Ticket<'a> {
-    shared: &'a Shared,
-    number: u64,
-    kind: Kind,
-    message: Message,
-    is_pushed: bool,
-}
-
-impl Ticket<'_> {
-    fn frame(&self, deadline: Instant) -> Bytes {
-        let within = deadline.saturating_duration_since(Instant::now());
-        let within_ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX).max(1);
-        let carrier = Carrier {
-            kind: self.kind,
-            sequence: self.number,
-            within_ms: (self.kind == Kind::Request).then_some(within_ms),
-        };
-        let mut bytes = BytesMut::new();
-        let checksummed = self.shared.outflow.is_checksummed();
-        frame::encode_carried(&self.message, carrier, checksummed, &mut bytes);
-        bytes.freeze()
-    }
-
-    /// Gives up at the deadline.
-    fn overdue(&self) -> SinkError {
-        let failure = self.shared.failure.clone();
-        if self.forget() {
-            let failure = failure.phase(Phase::Write).because("it still waited");
-            return SinkError::Timeout(failure).returning(self.message.clone());
-        }
-        let failure = failure.phase(Phase::Read).because("no answer");
-        SinkError::Timeout(failure.hint("allow more with `timeout` or `send_request_within`"))
-    }
-
-    /// Forgets it on both sides; returns whether the peer certainly never sees it.
-    fn forget(&self) -> bool {
-        let shared = self.shared;
-        let mut table = shared.table.lock();
-        if table.pending.take(self.number).is_none() {
-            return false;
-        }
-        let never_sent = !self.is_pushed || shared.outflow.withdraw(self.number);
-        if !never_sent && self.kind == Kind::Request {
-            let refusal = Refusal {
-                reason: Reason::Cancelled,
-                text: String::new(),
-            };
-            let frame = hello::failure(self.number, &refusal, shared.outflow.is_checksummed());
-            shared.outflow.hurry(&frame);
-        }
-        shared.rest(&table);
-        drop(table);
-        never_sent
-    }
-}
-
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        self.forget();
     }
 }
 

@@ -23,7 +23,8 @@ use crate::transport::line::{Duplex, Line};
 use crate::transport::reader::FrameReader;
 use crate::wire::SessionId;
 use crate::wire::frame::{self, Carrier, HEADER, Header, Kind, decode_carried, wanted_within};
-use crate::wire::hello::{self, Code, Hello, Limits, Reason, Refusal, Reject, Welcome};
+use crate::wire::hello::{self, Code, Hello, Limits, Reject, Welcome};
+use crate::wire::refusal::{self, Reason, Refusal};
 use crate::wire::scan::{Piece, Scanner};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -134,10 +135,16 @@ impl Peer {
     }
 }
 
-async fn over(stream: impl Duplex + 'static, endpoint: &str, settings: ConnectionSettings) -> Connection {
+async fn over(
+    stream: impl Duplex + 'static,
+    endpoint: &str,
+    settings: ConnectionSettings,
+) -> Connection {
     let dial = Once(Mutex::new(Some(Box::new(stream))));
     let endpoint: Endpoint = endpoint.parse().unwrap();
-    Connection::over(&dial, &endpoint, Plain, settings).await.unwrap()
+    Connection::over(&dial, &endpoint, Plain, settings)
+        .await
+        .unwrap()
 }
 
 /// A connection and its peer, which allows so many requests at a time.
@@ -205,7 +212,10 @@ async fn an_answer_to_what_was_never_asked_ends_the_connection() {
     let (connection, mut peer) = pair(0).await;
     peer.answer(5, "?").await;
     assert!(connection.closed(MINUTE).await);
-    let error = connection.send_request(Message::new("x")).await.unwrap_err();
+    let error = connection
+        .send_request(Message::new("x"))
+        .await
+        .unwrap_err();
     assert!(error.into_message().is_some(), "never written");
 }
 
@@ -214,7 +224,11 @@ async fn a_dropped_request_is_forgotten_on_both_sides() {
     let (connection, mut peer) = pair(0).await;
     {
         let mut request = pin!(connection.send_request(Message::new("x")));
-        assert!(timeout(Duration::from_millis(1), &mut request).await.is_err());
+        assert!(
+            timeout(Duration::from_millis(1), &mut request)
+                .await
+                .is_err()
+        );
         assert_eq!(connection.in_flight(), 1);
     }
     assert_eq!(connection.in_flight(), 0);
@@ -248,7 +262,10 @@ async fn a_peer_that_leaves_answers_what_is_open_and_gets_nothing_more() {
     while connection.is_open() {
         yield_now().await;
     }
-    let error = connection.send_request(Message::new("new")).await.unwrap_err();
+    let error = connection
+        .send_request(Message::new("new"))
+        .await
+        .unwrap_err();
     assert!(matches!(error, SinkError::ConnectionLost(_)), "{error}");
     assert_eq!(error.into_message(), Some(Message::new("new")));
     peer.answer(number, "answered").await;
@@ -273,7 +290,7 @@ async fn what_a_peer_refuses_unprocessed_comes_back() {
             reason,
             text: "because".to_owned(),
         };
-        peer.write(&hello::failure(number, &refusal, false)).await;
+        peer.write(&refusal::failure(number, &refusal, false)).await;
         let error = request.await.unwrap().unwrap_err();
         assert!(error.to_string().contains("because"), "{error}");
         assert_eq!(error.into_message().is_some(), returned, "{reason:?}");
@@ -364,8 +381,7 @@ async fn a_peer_that_does_not_read_is_given_up_and_what_was_not_written_comes_ba
     let small = ask(&connection, "small");
     yield_now().await;
     let large = connection.clone();
-    let large =
-        tokio::spawn(async move { large.send_request(Message::new(vec![0; 5000])).await });
+    let large = tokio::spawn(async move { large.send_request(Message::new(vec![0; 5000])).await });
     sleep(Duration::from_secs(9)).await;
     assert!(connection.is_open(), "one second before the limit");
     sleep(Duration::from_secs(2)).await;
@@ -435,7 +451,10 @@ async fn the_largest_message_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn messages_go_both_ways() {
     let (connection, mut peer) = pair(0).await;
-    connection.send_message(Message::new("there")).await.unwrap();
+    connection
+        .send_message(Message::new("there"))
+        .await
+        .unwrap();
     let Ok(Some(Piece::Run { run, .. })) = peer.reader.next().await else {
         panic!("not data");
     };
@@ -495,7 +514,10 @@ async fn what_is_under_way_when_it_is_closed_fails_at_once() {
     let error = request.await.unwrap().unwrap_err();
     assert!(matches!(error, SinkError::Closed(_)), "{error}");
     assert_eq!(error.into_message(), None, "the peer has it");
-    let error = connection.send_request(Message::new("y")).await.unwrap_err();
+    let error = connection
+        .send_request(Message::new("y"))
+        .await
+        .unwrap_err();
     assert!(matches!(error, SinkError::Closed(_)), "{error}");
     assert!(error.into_message().is_some());
 }
@@ -598,9 +620,16 @@ async fn what_was_certainly_never_written_is_known_at_every_cut() {
             let two = two.await.unwrap().unwrap_err().into_message().is_some();
             let (one_taken, two_taken) = (cut >= length, cut >= 2 * length);
             if exact {
-                assert_eq!((one, two), (!one_taken, !two_taken), "{endpoint} {by_error} {cut}");
+                assert_eq!(
+                    (one, two),
+                    (!one_taken, !two_taken),
+                    "{endpoint} {by_error} {cut}"
+                );
             } else {
-                assert!(!(one && one_taken) && !(two && two_taken), "{endpoint} {cut}");
+                assert!(
+                    !(one && one_taken) && !(two && two_taken),
+                    "{endpoint} {cut}"
+                );
             }
             // The peer agrees.
             drop(connection);
@@ -611,7 +640,11 @@ async fn what_was_certainly_never_written_is_known_at_every_cut() {
                 };
                 seen += usize::from(header.kind == Kind::Request);
             }
-            assert_eq!(seen, usize::from(one_taken) + usize::from(two_taken), "{cut}");
+            assert_eq!(
+                seen,
+                usize::from(one_taken) + usize::from(two_taken),
+                "{cut}"
+            );
         }
     }
 }

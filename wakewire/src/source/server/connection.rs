@@ -21,10 +21,9 @@ use crate::transport::outflow::Outflow;
 use crate::transport::pulse::Pulse;
 use crate::wire::ProtocolError;
 use crate::wire::frame::{self, Header, Kind, frame_limit};
-use crate::wire::hello::{
-    self, Code, Hello, Limits, Reason, Refusal, Reject, Requester, VERSION, Welcome,
-};
+use crate::wire::hello::{self, Code, Hello, Limits, Reject, Requester, VERSION, Welcome};
 use crate::wire::liveness::ASK_AFTER;
+use crate::wire::refusal::{self, Reason, Refusal};
 use crate::wire::scan::Piece;
 
 /// The requests whose answers are wanted, by number.
@@ -57,8 +56,8 @@ pub(super) async fn serve(house: Arc<House>, visitor: Visitor) {
         ..
     } = hello
     else {
-        let text = format!("`{service}` answers requests: it has no producers and no consumers");
-        if let Err(error) = reject(&mut writer, checksummed, Code::Role, &text).await {
+        let text = "this endpoint answers requests: it has no producers and no consumers";
+        if let Err(error) = reject(&mut writer, checksummed, Code::Role, text).await {
             tracing::debug!(%service, %error, "a peer was not told that it is refused");
         }
         return;
@@ -308,7 +307,7 @@ impl Connection {
                 text: "as many requests are being handled as may be".to_owned(),
             }
         };
-        let frame = hello::failure(number, &refusal, self.outflow.is_checksummed());
+        let frame = refusal::failure(number, &refusal, self.outflow.is_checksummed());
         // A connection that is gone is noticed elsewhere.
         self.outflow.push(number, frame).await.ok();
         Ok(())

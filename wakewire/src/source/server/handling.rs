@@ -9,7 +9,7 @@ use super::connection::Open;
 use super::request::{HandlerError, Peer, Request};
 use super::{Answer, House};
 use crate::wire::frame::Kind;
-use crate::wire::hello::{self, Reason, Refusal};
+use crate::wire::refusal::{self, Reason, Refusal};
 
 /// The existence of a handler.
 pub(super) struct Handling {
@@ -66,14 +66,16 @@ impl Handling {
             return;
         }
         let answer = answer.and_then(|message| match peer.refuses(&message) {
-            Some(text) => Err(HandlerError::new(format!("the answer cannot be sent: {text}"))),
+            Some(text) => Err(HandlerError::new(format!(
+                "the answer cannot be sent: {text}"
+            ))),
             None => Ok(message),
         });
         let frame = match answer {
             Ok(message) => peer.frame(Kind::Response, self.number, &message),
             Err(error) => {
                 let checksummed = self.house.checksummed;
-                hello::failure(self.number, error.refusal(), checksummed)
+                refusal::failure(self.number, error.refusal(), checksummed)
             }
         };
         // A connection that is gone is noticed elsewhere.
@@ -102,7 +104,7 @@ impl Drop for Handling {
                 reason: Reason::Failed,
                 text: "the handler panicked".to_owned(),
             };
-            let frame = hello::failure(self.number, &refusal, self.house.checksummed);
+            let frame = refusal::failure(self.number, &refusal, self.house.checksummed);
             peer.outflow.hurry(&frame);
         }
     }

@@ -99,7 +99,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Names the service: who asks for another one is refused. Without a name, whoever asks for none is served.
+    /// Names the service: who asks for another one is refused. Without a name, everybody is served.
     pub fn named(mut self, service: impl Into<String>) -> Self {
         self.service = service.into();
         self
@@ -254,7 +254,10 @@ impl ServerHandle {
             (&mut self.task).await.ok();
         }
         // A dropped task drops its handlers a moment later.
-        if timeout(ABORT_WITHIN, self.house.tally.rests()).await.is_err() {
+        if timeout(ABORT_WITHIN, self.house.tally.rests())
+            .await
+            .is_err()
+        {
             tracing::warn!(service = %self.house.service, "a handler does not end: does it block its thread?");
         }
         let after = self.house.tally.report();

@@ -12,7 +12,7 @@ use crate::error::{Failure, Phase, SinkError};
 use crate::message::Message;
 use crate::transport::outflow::{Gone, Outflow};
 use crate::wire::frame::{self, Carrier, HEADER, Kind};
-use crate::wire::hello::{Reason, Refusal};
+use crate::wire::refusal::{Reason, Refusal};
 
 /// One request, or one message that expects no answer.
 #[derive(Clone, Debug)]
