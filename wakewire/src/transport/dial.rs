@@ -14,7 +14,7 @@ use super::unreached::Unreached;
 use super::{not_built_in, password};
 use crate::endpoint::Endpoint;
 use crate::error::Phase;
-use crate::security::{Credentials, Security};
+use crate::security::{Credentials, ListenLimits, Security};
 
 /// Where connections come from.
 pub(crate) trait Dial: Send + Sync {
@@ -49,12 +49,22 @@ pub(crate) struct Target(Arc<Place>);
 struct Place {
     endpoint: Endpoint,
     security: Security,
+    limits: ListenLimits,
 }
 
 impl Target {
     /// Names an endpoint, to dial or to listen at; opens nothing.
-    pub(crate) fn new(endpoint: Endpoint, security: Security) -> Self {
-        Self(Arc::new(Place { endpoint, security }))
+    pub(crate) fn new(endpoint: Endpoint, security: Security, limits: ListenLimits) -> Self {
+        Self(Arc::new(Place {
+            endpoint,
+            security,
+            limits,
+        }))
+    }
+
+    /// Returns what is taken from those who connect.
+    pub(crate) fn limits(&self) -> ListenLimits {
+        self.0.limits
     }
 
     /// Returns how it is protected.
