@@ -57,7 +57,7 @@ pub use delivery::{Delivery, WhenFull};
 pub use domain::{Domain, PrecisionContext};
 pub use endpoint::{Authority, Endpoint, EndpointError, Scheme};
 pub use error::{Failure, PartialFailure, Phase, SinkError, TrySendError};
-pub use factory::SinkFactory;
+pub use factory::{PingReport, SinkFactory};
 pub use message::{Message, MessagePriority, Precision};
 pub use outbox::{Dropped, Ledger};
 pub use registry::{

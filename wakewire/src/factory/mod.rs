@@ -1,5 +1,6 @@
 //! From a name to its one sink, or to a source. Each sink is made once.
 
+mod ping;
 mod place;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+pub use self::ping::PingReport;
 use self::place::reachable;
 use crate::backoff::LazyConfig;
 use crate::delivery::Delivery;

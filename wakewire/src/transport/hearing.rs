@@ -15,13 +15,17 @@ use super::password;
 use super::reader::FrameReader;
 use super::turnstile::{Ticket, Turnstile};
 use super::unreached::Unreached;
+use super::write_in_time;
 use crate::error::Phase;
 use crate::security::{Identity, Security};
-use crate::wire::frame::Kind;
-use crate::wire::hello::{self, Code, Hello, POSITIONS_LIMIT, PositionList, Reject, VERSION};
+use crate::wire::frame::{self, Header, Kind};
+use crate::wire::hello::{
+    self, Code, Hello, Limits, POSITIONS_LIMIT, PositionList, Reject, VERSION, Welcome,
+};
 use crate::wire::negotiation::ProtocolNegotiation;
-use crate::wire::scan::{Piece, Scanner};
+use crate::wire::scan::{GREETING_LIMIT, Piece, Scanner};
 use crate::wire::session::{MOST_SESSIONS, Position};
+use crate::wire::temper::Temper;
 use crate::wire::{ProtocolError, SessionId};
 
 /// The reading half of an accepted connection.
@@ -93,6 +97,10 @@ pub(super) async fn greet(
         let identity = house
             .authenticate(&hello, identity, is_private, ticket)
             .await?;
+        if hello.probe == Some(true) {
+            let ours = offers.as_ref().map(|offers| offers.ours.clone());
+            return Err(house.answer_probe(&mut reader, &mut writer, ours).await);
+        }
         let positions = read_positions(&mut reader, &hello).await?;
         let pass = house.enter(ticket)?;
         Ok((hello, identity, positions, pass))
@@ -178,6 +186,48 @@ impl House {
         Err((Code::Unauthorized, text))
     }
 
+    /// Answers pings until the peer leaves, or its time to greet is over; returns how it ended.
+    async fn answer_probe(
+        &self,
+        reader: &mut Reader,
+        writer: &mut Writer,
+        offer: Option<ProtocolNegotiation>,
+    ) -> (Code, String) {
+        let welcome = Welcome {
+            version: VERSION,
+            limits: Limits {
+                frame: GREETING_LIMIT,
+                idle_ms: 0,
+                ping_ms: 0,
+            },
+            acked: 0,
+            have: 0,
+            consumers: 0,
+            node: SessionId(0),
+            offer,
+        };
+        let mut temper = Temper::new(Instant::now().into_std());
+        let mut bytes = BytesMut::new();
+        hello::encode(Kind::Welcome, &welcome, self.checksummed, &mut bytes);
+        loop {
+            if let Err(error) = write_in_time(writer, &bytes).await {
+                return (Code::Done, error.to_string());
+            }
+            bytes.clear();
+            match reader.next().await {
+                Ok(Some(Piece::Control { header, .. })) if header.kind == Kind::Ping => {
+                    if let Err(error) = temper.useless(Kind::Ping, Instant::now().into_std()) {
+                        return (Code::Protocol, error.to_string());
+                    }
+                    let pong = Header::control(Kind::Pong);
+                    frame::encode_control(pong, &[], self.checksummed, &mut bytes);
+                }
+                Ok(_) => return (Code::Done, "it has seen that we are here".to_owned()),
+                Err(error) => return (Code::Protocol, error.to_string()),
+            }
+        }
+    }
+
     async fn read_hello(&self, reader: &mut Reader) -> Result<Hello, (Code, String)> {
         let service = &self.service;
         let hello: Hello = match reader.next().await {
@@ -207,9 +257,15 @@ impl House {
             producer,
             consumer,
             requester,
+            probe,
             ..
         } = &hello;
-        let roles = [producer.is_some(), consumer.is_some(), requester.is_some()];
+        let roles = [
+            producer.is_some(),
+            consumer.is_some(),
+            requester.is_some(),
+            *probe == Some(true),
+        ];
         if roles.into_iter().filter(|is| *is).count() != 1 {
             let text = "a hello is a producer's, a consumer's or a requester's";
             return Err((Code::Protocol, text.to_owned()));

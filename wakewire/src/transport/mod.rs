@@ -8,6 +8,7 @@ pub(crate) mod greeting;
 mod hearing;
 pub(crate) mod line;
 mod password;
+pub(crate) mod probe;
 pub(crate) mod pulse;
 pub(crate) mod reader;
 #[cfg(feature = "tcp")]

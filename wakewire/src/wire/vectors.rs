@@ -36,6 +36,7 @@ fn producer_hello() -> Hello {
         }),
         consumer: None,
         requester: None,
+        probe: None,
         credentials: None,
         offer: None,
     }
