@@ -16,7 +16,7 @@ use super::{negotiation, tcp};
 use super::{not_built_in, password};
 use crate::endpoint::Endpoint;
 use crate::error::Phase;
-use crate::security::{Credentials, Security};
+use crate::security::{Credentials, ListenLimits, Security};
 
 /// Where connections come from.
 pub(crate) trait Dial: Send + Sync {
@@ -51,12 +51,17 @@ pub(crate) struct Target(Arc<Place>);
 struct Place {
     endpoint: Endpoint,
     security: Security,
+<<<<<<< HEAD
     #[cfg(feature = "tcp")]
     keys: Keys,
+=======
+    limits: ListenLimits,
+>>>>>>> main
 }
 
 impl Target {
     /// Names an endpoint, to dial or to listen at; opens nothing.
+<<<<<<< HEAD
     pub(crate) fn new(endpoint: Endpoint, security: Security) -> Self {
         Self(Arc::new(Place {
             #[cfg(feature = "tcp")]
@@ -64,6 +69,19 @@ impl Target {
             endpoint,
             security,
         }))
+=======
+    pub(crate) fn new(endpoint: Endpoint, security: Security, limits: ListenLimits) -> Self {
+        Self(Arc::new(Place {
+            endpoint,
+            security,
+            limits,
+        }))
+    }
+
+    /// Returns what is taken from those who connect.
+    pub(crate) fn limits(&self) -> ListenLimits {
+        self.0.limits
+>>>>>>> main
     }
 
     /// Returns how it is protected.

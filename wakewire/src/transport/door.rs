@@ -1,17 +1,18 @@
 //! Takes connections at an endpoint and hears each one out before anybody deals with it.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
+use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::acceptor::{Acceptor, Arrival};
+use super::budget::Budget;
 use super::dial::Target;
+<<<<<<< HEAD
 use super::line::{Duplex, Line};
 use super::password;
 use super::reader::FrameReader;
@@ -51,14 +52,20 @@ struct House {
     checksummed: bool,
     target: Target,
 }
+=======
+use super::hearing::{House, greet};
+pub(crate) use super::hearing::{Reader, Visitor, Writer, reject};
+use super::turnstile::{Ticket, Turnstile, Verdict};
+use crate::error::Failure;
+>>>>>>> main
 
 /// A bound endpoint, and those who have not finished greeting.
 pub(crate) struct Door {
     acceptor: Acceptor,
     house: Arc<House>,
-    greeting: JoinSet<Option<Visitor>>,
-    /// Oldest first; some may have ended.
-    order: VecDeque<AbortHandle>,
+    greeting: JoinSet<(Ticket, Option<Visitor>)>,
+    /// Those who are greeting, to be dropped when others have come after them.
+    tasks: HashMap<Ticket, AbortHandle>,
 }
 
 impl Door {
@@ -84,11 +91,18 @@ impl Door {
             acceptor,
             house: Arc::new(House {
                 service: service.to_owned(),
+<<<<<<< HEAD
                 checksummed: target.endpoint().is_checksummed(),
                 target: target.clone(),
+=======
+                checksummed: endpoint.is_checksummed(),
+                security: security.clone(),
+                turnstile: Mutex::new(Turnstile::new(target.limits())),
+                budget: Budget::new(target.limits().inbound_bytes),
+>>>>>>> main
             }),
             greeting: JoinSet::new(),
-            order: VecDeque::new(),
+            tasks: HashMap::new(),
         })
     }
 
@@ -110,7 +124,11 @@ impl Door {
                     }
                 },
                 Some(greeted) = self.greeting.join_next() => {
-                    if let Ok(Some(visitor)) = greeted {
+                    // One that was dropped has been forgotten already.
+                    let Ok((ticket, visitor)) = greeted else { continue };
+                    self.tasks.remove(&ticket);
+                    self.house.turnstile.lock().gone(ticket);
+                    if let Some(visitor) = visitor {
                         return visitor;
                     }
                 }
@@ -119,16 +137,23 @@ impl Door {
     }
 
     fn admit(&mut self, arrival: Arrival) {
-        self.order.retain(|handle| !handle.is_finished());
-        if self.order.len() >= GREETINGS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            oldest.abort();
+        let now = Instant::now().into_std();
+        let verdict = self.house.turnstile.lock().arrive(arrival.address(), now);
+        let (ticket, dropped) = match verdict {
+            Verdict::Hear(ticket, dropped) => (ticket, dropped),
+            Verdict::TooFast => {
+                let service = &self.house.service;
+                tracing::debug!(%service, address = ?arrival.address(), "connects too often");
+                return;
+            }
+        };
+        if let Some(task) = dropped.and_then(|dropped| self.tasks.remove(&dropped)) {
+            task.abort();
         }
         let house = Arc::clone(&self.house);
-        self.order.push_back(self.greeting.spawn(async move {
+        let task = self.greeting.spawn(async move {
             let service = &house.service;
-            match timeout(GREETING_WITHIN, house.greet(arrival)).await {
+            let visitor = match timeout(GREETING_WITHIN, greet(&house, arrival, ticket)).await {
                 Ok(Ok(visitor)) => Some(visitor),
                 Ok(Err(unreached)) => {
                     let error = unreached.error(Failure::new(service.as_str()));
@@ -139,11 +164,14 @@ impl Door {
                     tracing::debug!(%service, "a connection was silent for {GREETING_WITHIN:?}");
                     None
                 }
-            }
-        }));
+            };
+            (ticket, visitor)
+        });
+        self.tasks.insert(ticket, task);
     }
 }
 
+<<<<<<< HEAD
 impl House {
     /// Reads the `Hello` and what belongs to it; refuses what cannot be served.
     async fn greet(&self, arrival: Arrival) -> Result<Visitor, Unreached> {
@@ -326,14 +354,13 @@ pub(crate) async fn reject(
     writer.shutdown().await
 }
 
+=======
+>>>>>>> main
 /// Longer than a dropped task needs to end, shorter than anybody notices.
 const BIND_WITHIN: Duration = Duration::from_millis(250);
 
 /// From being accepted to having greeted, however slowly the bytes drip.
 const GREETING_WITHIN: Duration = Duration::from_secs(5);
-
-/// Connections that may be greeting at a time.
-const GREETINGS: usize = 1024;
 
 /// After a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

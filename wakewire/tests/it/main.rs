@@ -17,6 +17,7 @@ mod foreign;
 mod guarantees;
 mod layers;
 mod lazy;
+mod limits;
 mod names;
 mod proxy;
 mod registry;

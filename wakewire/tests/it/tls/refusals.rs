@@ -120,7 +120,7 @@ async fn nobody_listens_without_a_certificate_or_with_a_key_that_others_can_read
         ),
         (
             authority.security_with(&mixed),
-            "is `key` the key of `cert`",
+            "are `cert` and `key` of each other",
         ),
         (
             authority.security_with(&super::Pair {
