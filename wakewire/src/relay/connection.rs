@@ -139,7 +139,15 @@ impl Connection {
                 self.bell.poll.notified().await;
                 continue;
             }
+<<<<<<< HEAD
+            let written = async {
+                writer.write_all(&bytes).await?;
+                writer.flush().await
+            };
+            if let Err(error) = written.await {
+=======
             if let Err(error) = write_in_time(writer, &bytes).await {
+>>>>>>> main
                 return End::Lost(error.to_string());
             }
             bytes.clear();
@@ -188,7 +196,11 @@ impl Connection {
                 self.bell.poll.notified().await;
                 continue;
             }
-            if let Err(error) = write_pieces(writer, &mut pieces).await {
+            let written = async {
+                write_pieces(writer, &mut pieces).await?;
+                writer.flush().await
+            };
+            if let Err(error) = written.await {
                 return End::Lost(error.to_string());
             }
         }

@@ -7,10 +7,12 @@ use std::task::{Context, Poll};
 
 use super::line::Line;
 #[cfg(feature = "tcp")]
-use super::tcp;
+use super::tls::Keys;
 #[cfg(all(feature = "unix", unix))]
 use super::unix;
 use super::unreached::Unreached;
+#[cfg(feature = "tcp")]
+use super::{negotiation, tcp};
 use super::{not_built_in, password};
 use crate::endpoint::Endpoint;
 use crate::error::Phase;
@@ -49,11 +51,25 @@ pub(crate) struct Target(Arc<Place>);
 struct Place {
     endpoint: Endpoint,
     security: Security,
+<<<<<<< HEAD
+    #[cfg(feature = "tcp")]
+    keys: Keys,
+=======
     limits: ListenLimits,
+>>>>>>> main
 }
 
 impl Target {
     /// Names an endpoint, to dial or to listen at; opens nothing.
+<<<<<<< HEAD
+    pub(crate) fn new(endpoint: Endpoint, security: Security) -> Self {
+        Self(Arc::new(Place {
+            #[cfg(feature = "tcp")]
+            keys: Keys::new(&endpoint, &security),
+            endpoint,
+            security,
+        }))
+=======
     pub(crate) fn new(endpoint: Endpoint, security: Security, limits: ListenLimits) -> Self {
         Self(Arc::new(Place {
             endpoint,
@@ -65,11 +81,18 @@ impl Target {
     /// Returns what is taken from those who connect.
     pub(crate) fn limits(&self) -> ListenLimits {
         self.0.limits
+>>>>>>> main
     }
 
     /// Returns how it is protected.
     pub(crate) fn security(&self) -> &Security {
         &self.0.security
+    }
+
+    /// Returns its certificates and keys.
+    #[cfg(feature = "tcp")]
+    pub(super) fn keys(&self) -> &Keys {
+        &self.0.keys
     }
 
     /// Returns where it is.
@@ -95,7 +118,16 @@ impl Place {
             #[cfg(all(feature = "unix", unix))]
             Endpoint::Unix(path) => Ok(unix::dial(path).await?),
             #[cfg(feature = "tcp")]
-            Endpoint::Tcp(authority) => Ok(tcp::dial(authority).await?),
+            Endpoint::Tcp(authority) => {
+                let line = tcp::dial(authority).await?;
+                negotiation::dial(line, &authority.host, self.security.tls, &self.keys).await
+            }
+            #[cfg(feature = "tls")]
+            Endpoint::Tls(authority) => {
+                let mut line = tcp::dial(authority).await?;
+                "TLS 1.3, as the endpoint says".clone_into(&mut line.course.chosen);
+                self.keys.connect(line, &authority.host).await
+            }
             other => Err(not_built_in(other.scheme()).into()),
         }
     }

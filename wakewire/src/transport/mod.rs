@@ -7,13 +7,23 @@ pub(crate) mod door;
 pub(crate) mod greeting;
 mod hearing;
 pub(crate) mod line;
+#[cfg(feature = "tcp")]
+mod negotiation;
 mod password;
 pub(crate) mod probe;
 pub(crate) mod pulse;
 pub(crate) mod reader;
 #[cfg(feature = "tcp")]
+mod rewound;
+#[cfg(feature = "tcp")]
 mod tcp;
+<<<<<<< HEAD
+#[cfg(feature = "tcp")]
+#[cfg_attr(not(feature = "tls"), path = "tls/absent.rs")]
+mod tls;
+=======
 mod turnstile;
+>>>>>>> main
 #[cfg(all(feature = "unix", unix))]
 mod unix;
 pub(crate) mod unreached;

@@ -23,3 +23,5 @@ mod proxy;
 mod registry;
 mod relay;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
