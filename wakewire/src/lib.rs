@@ -67,6 +67,7 @@ pub use relay::{Relay, RelayConsumer, RelayStatus};
 pub use sink::composite::CompositeSink;
 pub use sink::direct::DirectSink;
 pub use sink::lazy::{LazyMessageSink, LazyMetrics};
+pub use sink::pool::LazyConnectionPool;
 pub use sink::relay::RelaySink;
 pub use sink::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata, SinkReport};
 pub use source::{
