@@ -528,9 +528,7 @@ async fn a_message_in_doubt_goes_to_the_caller_and_nowhere_else() {
         if waits {
             peer.hold();
         }
-        let sender = burst(&pool, 1).join_next();
         let mut senders = burst(&pool, 1);
-        drop(sender);
         settle().await;
         if waits {
             peer.release();
