@@ -43,6 +43,8 @@ struct Peer {
     /// Connections hold back what they took, and hand it on now and then.
     holds_back: AtomicBool,
     dice: Mutex<u64>,
+    /// Which connection was given a message, one entry each time.
+    offered: Mutex<Vec<u32>>,
     /// What arrived, with the number of the connection.
     arrived: Mutex<Vec<(u32, Message)>>,
 }
@@ -71,7 +73,6 @@ struct Wire {
     alive: AtomicBool,
     closing: AtomicBool,
     held: Mutex<Vec<Message>>,
-    offered: AtomicU32,
 }
 
 impl Peer {
@@ -96,6 +97,7 @@ impl Peer {
         all_sent(senders).await;
         assert_eq!(pool.stats().open, open);
         self.arrived.lock().unwrap().clear();
+        self.offered.lock().unwrap().clear();
         pool
     }
 
@@ -133,6 +135,13 @@ impl Peer {
         self.open.load(Ordering::SeqCst)
     }
 
+    /// Which connections were given a message, in order of their numbers.
+    fn offered(&self) -> Vec<u32> {
+        let mut offered = self.offered.lock().unwrap().clone();
+        offered.sort_unstable();
+        offered
+    }
+
     /// How many messages arrived over each connection.
     fn shares(&self) -> BTreeMap<u32, usize> {
         let mut shares = BTreeMap::new();
@@ -161,13 +170,12 @@ async fn dial(peer: Arc<Peer>) -> Result<Wire, SinkError> {
         alive: AtomicBool::new(true),
         closing: AtomicBool::new(false),
         held: Mutex::default(),
-        offered: AtomicU32::new(0),
     })
 }
 
 impl Wire {
     fn take(&self, message: Message) -> Result<(), SinkError> {
-        self.offered.fetch_add(1, Ordering::SeqCst);
+        self.peer.offered.lock().unwrap().push(self.number);
         let lost = || SinkError::ConnectionLost(Failure::new("wire").phase(Phase::Write));
         if self.closing.load(Ordering::SeqCst) {
             self.peer.disturbed.fetch_add(1, Ordering::SeqCst);
@@ -390,6 +398,14 @@ async fn sends_that_were_made_and_not_yet_polled_count_as_well() {
     drop(sends);
     assert_eq!((pool.stats().in_flight, peer.dials()), (0, 0));
     assert!(peer.arrived.lock().unwrap().is_empty());
+    // All three are made before the first is polled.
+    let sent = tokio::join!(
+        pool.send(numbered(0)),
+        pool.send(numbered(1)),
+        pool.send(numbered(2))
+    );
+    assert!(sent.0.and(sent.1).and(sent.2).is_ok());
+    assert_eq!(peer.dials(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -507,6 +523,7 @@ async fn a_message_that_came_back_goes_to_each_member_at_most_once() {
     assert!(matches!(error, SinkError::Overloaded(_)), "{error}");
     assert_eq!(number(&error.into_message().unwrap()), 7);
     assert!(peer.arrived.lock().unwrap().is_empty());
+    assert_eq!(peer.offered(), [0, 1, 2, 3]);
     assert_eq!(pool.metadata().messages_failed, 1);
     // With one that has room it arrives there, once.
     let peer = Peer::new();
@@ -536,6 +553,7 @@ async fn a_message_in_doubt_goes_to_the_caller_and_nowhere_else() {
         let error = senders.join_next().await.unwrap().unwrap().unwrap_err();
         assert!(matches!(error, SinkError::ConnectionLost(_)), "{error}");
         assert_eq!(error.into_message(), None);
+        assert_eq!(peer.offered.lock().unwrap().drain(..).len(), 1);
     }
     assert!(peer.arrived.lock().unwrap().is_empty());
 }

@@ -12,16 +12,15 @@ use tokio::time::timeout;
 use super::choice::{Idleness, Rest};
 use super::config::PoolConfig;
 use super::lane::Lane;
-use crate::error::SinkError;
-use crate::sink::together::{Ended, Together};
 use crate::sink::{MessageSink, Sending};
 
 #[derive(Debug)]
 pub(super) struct Lanes {
     pub(super) list: Box<[Lane]>,
-    config: PoolConfig,
+    pub(super) config: PoolConfig,
     turns: AtomicUsize,
-    passed_over: AtomicU64,
+    /// How often a message passed over a failing member.
+    pub(super) passed_over: AtomicU64,
     closed: AtomicBool,
     /// Runs while more members are awake than may stay so.
     watch: Mutex<Option<AbortHandle>>,
@@ -49,10 +48,6 @@ impl Lanes {
 
     pub(super) fn awake(&self) -> impl Iterator<Item = &Lane> {
         self.list.iter().filter(|lane| lane.is_awake())
-    }
-
-    pub(super) fn passed_over(&self) -> u64 {
-        self.passed_over.load(Ordering::Relaxed)
     }
 
     /// Returns the lane whose turn it is.
@@ -86,7 +81,7 @@ impl Lanes {
     }
 
     /// Connects a lane in the background, if it is time to.
-    pub(super) fn open_aside(&self, lane: &Lane) {
+    fn open_aside(&self, lane: &Lane) {
         // With `auto_reconnect = false` that is the user's to do.
         if !self.config.lazy_config.auto_reconnect {
             return;
@@ -95,19 +90,6 @@ impl Lanes {
             user.take_part();
             lane.target.probe();
         }
-    }
-
-    /// Asks those lanes that are wanted at the same time.
-    pub(super) async fn ask<'a, T: Unpin>(
-        &self,
-        wanted: impl Fn(usize) -> bool,
-        what: impl Fn(usize) -> Sending<'a, T>,
-    ) -> Vec<Ended<T>> {
-        let mut together = Together::new();
-        for number in (0..self.list.len()).filter(|number| wanted(*number)) {
-            together.add(number, what(number));
-        }
-        together.all().await
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -188,14 +170,6 @@ async fn watch_over(lanes: Weak<Lanes>, mut idleness: Idleness) {
         if !lanes.look(&mut idleness).await {
             return;
         }
-    }
-}
-
-/// Says what became of an attempt to connect the lane.
-pub(super) fn note(lane: &Lane, connected: &Result<(), SinkError>) {
-    match connected {
-        Ok(()) => lane.target.took(),
-        Err(error) => lane.target.failed(error),
     }
 }
 

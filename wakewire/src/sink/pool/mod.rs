@@ -9,10 +9,12 @@
 
 mod choice;
 mod config;
+mod keyed;
 mod lane;
 mod lanes;
 mod search;
 mod stats;
+mod whole;
 
 use std::fmt;
 use std::future::Future;
@@ -26,17 +28,12 @@ use parking_lot::Mutex;
 pub use self::config::PoolConfig;
 pub use self::stats::PoolStats;
 
-use self::choice::Set;
-use self::lanes::{Lanes, note};
+use self::lanes::Lanes;
 use self::search::{Search, Step};
-use super::composite::target::Answer;
-use super::composite::whole::goodness;
 use super::lazy::LazyMessageSink;
-use super::together::Ended;
-use super::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata, SinkReport};
+use super::{ConnectionState, Flushing, MessageSink, Sending, SinkMetadata};
 use crate::error::{Failure, Phase, SinkError, TrySendError};
 use crate::message::Message;
-use crate::outbox::Ledger;
 
 /// Several [`LazyMessageSink`]s to one service, opened as the load asks for them.
 ///
@@ -200,55 +197,6 @@ impl<S: MessageSink + 'static> LazyConnectionPool<S> {
         })
     }
 
-    /// Returns the lane that the message is bound to, if it has a key.
-    fn bound_to(&self, message: &Message) -> Option<usize> {
-        let hash = self.key.as_ref()?(message)?;
-        let count = u64::try_from(self.config.max_size).ok()?;
-        usize::try_from(hash % count).ok()
-    }
-
-    fn send_bound<'a>(
-        &'a self,
-        lanes: &'a Arc<Lanes>,
-        lane: usize,
-        message: Message,
-    ) -> Sending<'a> {
-        let lane = &lanes.list[lane];
-        let entered = lane.enter();
-        let mut message = message;
-        if let Some(user) = &entered {
-            match user.offer(message) {
-                Answer::Wait(back) => message = back,
-                decided => return Sending::ready(self.counted(bound(decided))),
-            }
-        }
-        Sending::new(async move {
-            let user = match entered {
-                Some(user) => user,
-                None => lane.entered().await,
-            };
-            user.take_part();
-            lanes.watch_idle();
-            let answer = user.hand_over(message).await;
-            self.counted(bound(answer))
-        })
-    }
-
-    fn try_send_bound(
-        &self,
-        lanes: &Lanes,
-        lane: usize,
-        message: Message,
-    ) -> Result<(), TrySendError> {
-        let Some(user) = lanes.list[lane].enter() else {
-            return Err(TrySendError::WouldWait(message));
-        };
-        match user.offer(message) {
-            Answer::Wait(message) => Err(TrySendError::WouldWait(message)),
-            decided => self.counted(bound(decided)).map_err(TrySendError::Refused),
-        }
-    }
-
     fn counted(&self, result: Result<(), SinkError>) -> Result<(), SinkError> {
         match &result {
             Ok(()) => {
@@ -266,39 +214,13 @@ impl<S: MessageSink + 'static> LazyConnectionPool<S> {
         let failure = Failure::new(Arc::clone(&self.name)).phase(Phase::Accept);
         SinkError::Closed(failure.hint("it was closed by this program"))
     }
-
-    /// Adds up what the members reported: a pool is one sink.
-    fn merged(&self, ended: Vec<Ended<Report>>) -> Result<Report, SinkError> {
-        let last_error = self.last_error.lock().clone();
-        let mut whole = SinkReport::new(&*self.name, Ledger::default(), last_error);
-        for one in ended {
-            for part in one.result?.per_sink {
-                whole.ledger += part.ledger;
-                whole.connects += part.connects;
-                whole.wakes += part.wakes;
-                whole.last_error = whole.last_error.or(part.last_error);
-            }
-        }
-        Ok(Report::over([whole]))
-    }
 }
 
 impl<S> LazyConnectionPool<S> {
     /// Returns how many members there are and how they fare; never blocks.
     pub fn stats(&self) -> PoolStats {
-        let mut stats = PoolStats::default();
-        let Some(lanes) = self.lanes.get() else {
-            return stats;
-        };
-        stats.passed_over = lanes.passed_over();
-        for lane in &*lanes.list {
-            let view = lane.view();
-            stats.members += usize::from(lane.is_awake());
-            stats.open += usize::from(lane.target.sink.is_connected());
-            stats.failing += usize::from(lane.is_awake() && view.failing);
-            stats.in_flight += view.in_flight;
-        }
-        stats
+        let lanes = self.lanes.get();
+        lanes.map_or_else(PoolStats::default, |lanes| lanes.stats())
     }
 }
 
@@ -352,7 +274,7 @@ impl<S: MessageSink + 'static> MessageSink for LazyConnectionPool<S> {
         metadata
     }
 
-    /// Takes the message if a member that is open takes it at once; opens nothing.
+    /// Takes the message if a member that is open takes it at once; opens none for it.
     fn try_send(&self, message: Message) -> Result<(), TrySendError> {
         let lanes = self.lanes();
         if lanes.is_closed() {
@@ -384,31 +306,7 @@ impl<S: MessageSink + 'static> MessageSink for LazyConnectionPool<S> {
             if lanes.is_closed() {
                 return Err(self.closed());
             }
-            let wanted = self.config.min_idle.max(1);
-            let (mut chosen, mut count) = (Set::default(), lanes.awake().count());
-            for (number, lane) in lanes.list.iter().enumerate() {
-                let further = !lane.is_awake() && count < wanted;
-                count += usize::from(further);
-                if further || lane.is_awake() {
-                    chosen.insert(number);
-                }
-            }
-            let open = |number: usize| {
-                let lane = &lanes.list[number];
-                Sending::new(async move {
-                    let user = lane.entered().await;
-                    user.take_part();
-                    lanes.watch_idle();
-                    let connected = lane.target.sink.connect().await;
-                    note(lane, &connected);
-                    connected
-                })
-            };
-            let mut ended = lanes.ask(|number| chosen.contains(number), open).await;
-            if ended.iter().any(|one| one.result.is_ok()) {
-                return Ok(());
-            }
-            ended.pop().map_or(Ok(()), |one| one.result)
+            lanes.connect().await
         })
     }
 
@@ -423,20 +321,10 @@ impl<S: MessageSink + 'static> MessageSink for LazyConnectionPool<S> {
     /// Some members may be disconnected.
     fn disconnect(&self) -> Sending<'_> {
         Sending::new(async move {
-            let Some(lanes) = self.lanes.get() else {
-                return Ok(());
-            };
-            let all = lanes.ask(
-                |_| true,
-                |number| {
-                    let lane = &lanes.list[number];
-                    Sending::new(lane.disconnect(lane.leave()))
-                },
-            );
-            let failed = all.await.into_iter().filter_map(|one| one.result.err());
-            failed
-                .min_by_key(|error| !matches!(error, SinkError::Timeout(_)))
-                .map_or(Ok(()), Err)
+            match self.lanes.get() {
+                Some(lanes) => lanes.disconnect().await,
+                None => Ok(()),
+            }
         })
     }
 
@@ -462,20 +350,8 @@ impl<S: MessageSink + 'static> MessageSink for LazyConnectionPool<S> {
     /// Returns the best state of the members that take part: `Connected`, `Connecting`, `Disconnected`,
     /// `Failed`. One that is failing counts as `Failed` whatever it says.
     fn state(&self) -> ConnectionState {
-        let Some(lanes) = self.lanes.get() else {
-            return ConnectionState::Disconnected;
-        };
-        if lanes.is_closed() {
-            return ConnectionState::Closed;
-        }
-        lanes
-            .awake()
-            .map(|lane| match lane.target.is_failing() {
-                true => ConnectionState::Failed,
-                false => lane.target.sink.state(),
-            })
-            .max_by_key(|state| goodness(*state))
-            .unwrap_or_default()
+        let lanes = self.lanes.get();
+        lanes.map_or(ConnectionState::Disconnected, |lanes| lanes.state())
     }
 
     /// Closes all members for good at the same time; every later send gets `Closed`.
@@ -513,16 +389,6 @@ impl<S> fmt::Debug for LazyConnectionPool<S> {
             .field("is_ordered", &self.key.is_some())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
-    }
-}
-
-/// What a message is told that is bound to one lane: there is no other for it.
-fn bound(answer: Answer) -> Result<(), SinkError> {
-    match answer {
-        Answer::Taken => Ok(()),
-        Answer::Stop(error) => Err(error),
-        Answer::Next(message, error) => Err(error.returning(message)),
-        Answer::Wait(message) => Err(SinkError::SendFailed(Failure::new("")).returning(message)),
     }
 }
 

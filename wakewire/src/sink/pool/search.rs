@@ -134,7 +134,9 @@ impl<'a> Search<'a> {
                 self.lanes.skipped_to(lane, self.turn);
                 // Those that lost their connection would never get a turn while another takes everything.
                 for (passed, lane) in self.lanes.list.iter().enumerate() {
-                    if self.waiting.contains(passed) {
+                    if self.waiting.contains(passed)
+                        && let Some(_user) = lane.enter()
+                    {
                         lane.target.wake();
                     }
                 }
