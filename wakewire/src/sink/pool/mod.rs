@@ -164,6 +164,7 @@ impl<S: MessageSink + 'static> LazyConnectionPool<S> {
     /// # let open = || async { Err::<Nobody, _>(SinkError::ConnectionFailed(Failure::new(""))) };
     /// let pool = LazyConnectionPool::new(open, PoolConfig::default())?
     ///     .ordered_by(|message| (message.message_type != 0).then_some(message.message_type));
+    /// assert_eq!(pool.stats().members, 0);
     /// # Ok::<(), SinkError>(())
     /// ```
     #[must_use]
