@@ -69,6 +69,7 @@ pub use security::{Credentials, ListenLimits, Password, Security, TlsMode};
 pub use sink::composite::CompositeSink;
 pub use sink::direct::DirectSink;
 pub use sink::lazy::{LazyMessageSink, LazyMetrics};
+pub use sink::pool::LazyConnectionPool;
 pub use sink::relay::RelaySink;
 pub use sink::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata, SinkReport};
 pub use source::{

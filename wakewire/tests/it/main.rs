@@ -15,6 +15,7 @@ mod examples;
 mod faults;
 mod foreign;
 mod guarantees;
+mod lanes;
 mod layers;
 mod lazy;
 mod limits;
