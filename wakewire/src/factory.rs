@@ -379,15 +379,10 @@ fn reachable(name: &str, config: &ServiceConfig) -> Result<Target, SinkError> {
                 .hint("name a relay or a direct service"),
         ));
     };
-    let scheme = endpoint.scheme();
-    if !scheme.is_built_in() {
-        let cause = format!("`{}` is not built into this version", scheme.name());
-        let failure = failure.endpoint(endpoint.to_string()).because(cause);
-        return Err(SinkError::InvalidConfig(
-            failure.hint("use `unix://` or `tcp://`"),
-        ));
-    }
-    Ok(Target::new(endpoint.clone(), config.security.clone()))
+    Target::new(endpoint.clone(), config.security.clone())
+        .with_limits(config.limits)
+        .built_in()
+        .map_err(|unreached| unreached.error(failure.endpoint(endpoint.to_string())))
 }
 
 fn closed(name: &str) -> SinkError {

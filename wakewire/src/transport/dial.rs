@@ -12,9 +12,9 @@ use super::tcp;
 use super::unix;
 use super::unreached::Unreached;
 use super::{not_built_in, password};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Scheme};
 use crate::error::Phase;
-use crate::security::{Credentials, Security};
+use crate::security::{Credentials, ListenLimits, Security, TlsMode};
 
 /// Where connections come from.
 pub(crate) trait Dial: Send + Sync {
@@ -41,9 +41,9 @@ impl Future for Opening {
     }
 }
 
-/// An endpoint, and how it is protected.
+/// An endpoint, how it is protected, and what who listens there takes.
 #[derive(Clone, Debug)]
-pub(crate) struct Target(Arc<Place>);
+pub(crate) struct Target(Arc<Place>, ListenLimits);
 
 #[derive(Debug)]
 struct Place {
@@ -54,7 +54,38 @@ struct Place {
 impl Target {
     /// Names an endpoint, to dial or to listen at; opens nothing.
     pub(crate) fn new(endpoint: Endpoint, security: Security) -> Self {
-        Self(Arc::new(Place { endpoint, security }))
+        let place = Place { endpoint, security };
+        Self(Arc::new(place), ListenLimits::default())
+    }
+
+    /// Sets what is taken from those who connect.
+    #[must_use]
+    pub(crate) fn with_limits(mut self, limits: ListenLimits) -> Self {
+        self.1 = limits;
+        self
+    }
+
+    /// Returns what is taken from those who connect.
+    pub(crate) fn limits(&self) -> &ListenLimits {
+        &self.1
+    }
+
+    /// Finds out whether this build can open it as privately as it must be.
+    ///
+    /// # Errors
+    ///
+    /// Our own configuration asks for what is not there.
+    pub(crate) fn built_in(self) -> Result<Self, Unreached> {
+        let scheme = self.endpoint().scheme();
+        let wanted = match scheme {
+            Scheme::Tcp if self.security().tls == TlsMode::Require => Scheme::Tls,
+            scheme => scheme,
+        };
+        if scheme.is_built_in() && wanted.is_built_in() {
+            return Ok(self);
+        }
+        let cause = not_built_in(wanted);
+        Err(Unreached::misconfigured(Phase::Resolve, cause).hint(Scheme::advice()))
     }
 
     /// Returns how it is protected.
