@@ -128,6 +128,8 @@ pub(crate) enum Refused {
     NamedIsWaitedFor { name: String },
     #[error("a relay passes messages on, it answers no requests")]
     NoRequests,
+    #[error("consumer {name:?} is {owner}: another identity cannot be it")]
+    AnothersName { name: String, owner: String },
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
 }

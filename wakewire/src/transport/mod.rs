@@ -1,24 +1,37 @@
 //! Byte streams to and from an endpoint. One file a transport; nothing above knows which one it is.
 
 pub(crate) mod acceptor;
+mod budget;
 pub(crate) mod dial;
 pub(crate) mod door;
 pub(crate) mod greeting;
+mod hearing;
 pub(crate) mod line;
+#[cfg(feature = "tcp")]
+mod negotiation;
 pub(crate) mod outflow;
 mod password;
+pub(crate) mod probe;
 pub(crate) mod pulse;
 pub(crate) mod reader;
 #[cfg(feature = "tcp")]
+mod rewound;
+#[cfg(feature = "tcp")]
 mod tcp;
+#[cfg(feature = "tcp")]
+#[cfg_attr(not(feature = "tls"), path = "tls/absent.rs")]
+mod tls;
+mod turnstile;
 #[cfg(all(feature = "unix", unix))]
 mod unix;
 pub(crate) mod unreached;
 
 use std::io::{self, IoSlice};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::endpoint::Scheme;
 
@@ -28,6 +41,38 @@ fn not_built_in(scheme: Scheme) -> io::Error {
         format!("`{}` is not built into this version", scheme.name()),
     )
 }
+
+/// Writes and flushes answers to a peer, which is to read them: one that does not, for so long that the system takes
+/// no more, is given up.
+///
+/// # Cancel safety
+///
+/// Not cancel safe: dropped early, part of a frame may be on the wire, and the connection must be closed.
+pub(crate) async fn write_in_time<W: AsyncWrite + Unpin>(
+    io: &mut W,
+    bytes: &[u8],
+) -> io::Result<()> {
+    in_time(async {
+        io.write_all(bytes).await?;
+        io.flush().await
+    })
+    .await
+}
+
+/// Gives up a peer that does not read.
+async fn in_time<T>(writing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(WRITE_WITHIN, writing)
+        .await
+        .unwrap_or_else(|_| Err(stalled()))
+}
+
+fn stalled() -> io::Error {
+    let what = format!("the peer has read nothing for {WRITE_WITHIN:?}");
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+/// NATS's write deadline.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Writes all of these pieces, in order, in as few system calls as they allow; leaves `pieces` empty.
 ///

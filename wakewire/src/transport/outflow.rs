@@ -1,7 +1,6 @@
 //! Writes to one peer, from any number of tasks; a peer that does not read is given up.
 
 use std::io;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -10,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::pulse::Pulse;
-use super::write_some;
+use super::{WRITE_WITHIN, in_time, stalled, write_some};
 use crate::wire::frame::Kind;
 use crate::wire::hello::{self, Code, Reject};
 use crate::wire::outlet::{Batch, Outlet};
@@ -210,7 +209,7 @@ impl Outflow {
     ) -> io::Result<()> {
         while !batch.is_written() {
             let write = write_some(writer, &mut batch.pieces, &mut batch.first);
-            match timeout(STALL, write).await {
+            match timeout(WRITE_WITHIN, write).await {
                 Ok(Ok(bytes)) => batch.advance(bytes, &mut *handed),
                 Ok(Err(error)) => {
                     if !self.exact {
@@ -225,20 +224,6 @@ impl Outflow {
         in_time(writer.flush()).await
     }
 }
-
-async fn in_time<T>(writing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(STALL, writing)
-        .await
-        .unwrap_or_else(|_| Err(stalled()))
-}
-
-fn stalled() -> io::Error {
-    let what = format!("the peer has read nothing for {STALL:?}");
-    io::Error::new(io::ErrorKind::TimedOut, what)
-}
-
-/// Without any progress for this long, a peer that does not read is given up (NATS: 10 s).
-const STALL: Duration = Duration::from_secs(10);
 
 /// What is offered to the system at once.
 const WRITE_LIMIT: usize = 256 * 1024;

@@ -15,11 +15,15 @@ mod examples;
 mod faults;
 mod foreign;
 mod guarantees;
+mod lanes;
 mod layers;
 mod lazy;
+mod limits;
 mod names;
 mod proxy;
 mod registry;
 mod relay;
 mod requests;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;

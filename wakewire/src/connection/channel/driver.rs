@@ -70,10 +70,14 @@ fn take(shared: &Shared, piece: Piece) -> Result<(), ProtocolError> {
         Piece::Control { header, body } => match header.kind {
             Kind::Response | Kind::Failure => shared.answered(&header, body)?,
             Kind::Ping => {
-                shared.pulse.asked_by(header.sequence);
+                shared.pulse.asked_by(header.sequence)?;
                 shared.outflow.wake();
             }
-            Kind::Pong => shared.ponged(header.sequence),
+            Kind::Pong => {
+                if !shared.ponged(header.sequence) {
+                    shared.pulse.beat(Kind::Pong)?;
+                }
+            }
             Kind::Close => {
                 let Reject { text, .. } = hello::decode(Kind::Close, &body)?;
                 shared.drain(text);

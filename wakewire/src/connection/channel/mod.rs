@@ -25,6 +25,7 @@ use super::codec::{MessageCodec, Plain};
 use crate::endpoint::{Endpoint, EndpointError, Scheme};
 use crate::error::{Failure, Phase, SinkError};
 use crate::message::Message;
+use crate::security::ListenLimits;
 use crate::transport::dial::{Dial, Target};
 use crate::transport::greeting::{Host, greet};
 use crate::transport::outflow::Outflow;
@@ -127,7 +128,13 @@ impl<C: MessageCodec> Connection<C> {
             let failure = Failure::new(settings.service.as_str()).because(error);
             SinkError::InvalidConfig(failure.phase(Phase::Resolve).hint(hint))
         })?;
-        let target = Target::new(endpoint.clone(), settings.security.clone());
+        let security = settings.security.clone();
+        let target = Target::new(endpoint.clone(), security, ListenLimits::default())
+            .built_in()
+            .map_err(|unreached| {
+                let failure = Failure::new(settings.service.as_str());
+                unreached.error(failure.endpoint(endpoint.to_string()))
+            })?;
         Self::over(&target, &endpoint, codec, settings).await
     }
 
@@ -261,7 +268,8 @@ impl<C: MessageCodec> Connection<C> {
         self.held.shared.inbox.missed()
     }
 
-    /// Asks the peer for a sign of life; returns how long it took to come.
+    /// Asks the peer for a sign of life; returns how long it took to come. More than ten a second, for long, a peer
+    /// does not bear.
     ///
     /// # Errors
     ///
@@ -348,6 +356,7 @@ fn hello(settings: &ConnectionSettings) -> Hello {
         requester: Some(Requester {
             in_flight: settings.in_flight,
         }),
+        probe: None,
         credentials: None,
         offer: None,
     }

@@ -285,9 +285,10 @@ impl Shared {
         }
     }
 
-    /// The peer gave a sign of life, for this question and all before it.
-    pub(super) fn ponged(&self, number: u64) {
+    /// The peer gave a sign of life, for this question and all before it; returns whether anybody asked.
+    pub(super) fn ponged(&self, number: u64) -> bool {
         let mut table = self.table.lock();
+        let asked = table.pings.len();
         for at in (0..table.pings.len()).rev() {
             if table
                 .pings
@@ -298,6 +299,7 @@ impl Shared {
                 table.pings.swap_remove(at).1.send(()).ok();
             }
         }
+        table.pings.len() < asked
     }
 
     fn refusal(&self) -> SinkError {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -19,6 +18,7 @@ use crate::message::Message;
 use crate::transport::door::{Reader, Visitor, reject};
 use crate::transport::outflow::Outflow;
 use crate::transport::pulse::Pulse;
+use crate::transport::write_in_time;
 use crate::wire::ProtocolError;
 use crate::wire::frame::{self, Header, Kind, frame_limit};
 use crate::wire::hello::{self, Code, Hello, Limits, Reject, Requester, VERSION, Welcome};
@@ -47,6 +47,7 @@ pub(super) async fn serve(house: Arc<House>, visitor: Visitor) {
         offer,
         mut reader,
         mut writer,
+        pass: _pass,
         ..
     } = visitor;
     let (service, checksummed) = (&house.service, house.checksummed);
@@ -68,11 +69,7 @@ pub(super) async fn serve(house: Arc<House>, visitor: Visitor) {
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
     reader.scanner().limit = welcome.limits.frame;
-    let greeted = async {
-        writer.write_all(&bytes).await?;
-        writer.flush().await
-    };
-    if let Err(error) = greeted.await {
+    if let Err(error) = write_in_time(&mut writer, &bytes).await {
         tracing::debug!(%service, %error, "a requester left while it was greeted");
         return;
     }
@@ -245,11 +242,14 @@ impl Connection {
                 }
             }
             Kind::Ping => {
-                self.pulse.asked_by(header.sequence);
+                self.pulse.asked_by(header.sequence)?;
                 self.outflow.wake();
                 return Ok(Taken::Control);
             }
-            Kind::Pong => return Ok(Taken::Control),
+            Kind::Pong => {
+                self.pulse.beat(Kind::Pong)?;
+                return Ok(Taken::Control);
+            }
             Kind::Close => {
                 let Reject { text, .. } = hello::decode(Kind::Close, &body)?;
                 return Ok(Taken::Goodbye(text));

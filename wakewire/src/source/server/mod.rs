@@ -24,7 +24,7 @@ use super::config::listen_error;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::error::{Failure, Phase, SinkError};
 use crate::message::Message;
-use crate::security::Security;
+use crate::security::{ListenLimits, Security};
 use crate::transport::dial::Target;
 use crate::transport::door::Door;
 use crate::wire::SessionId;
@@ -78,6 +78,7 @@ where
         handler: Arc::new(move |request| Box::pin(handler(request))),
         service: String::new(),
         security: Security::default(),
+        limits: ListenLimits::default(),
         max_in_flight: 256,
         max_per_connection: 256,
         max_message_bytes: 1 << 20,
@@ -92,6 +93,7 @@ pub struct Server {
     handler: Arc<dyn Fn(Request) -> Answer + Send + Sync>,
     service: String,
     security: Security,
+    limits: ListenLimits,
     max_in_flight: usize,
     max_per_connection: usize,
     max_message_bytes: usize,
@@ -108,6 +110,12 @@ impl Server {
     /// Says who may come in, and how private it must be.
     pub fn with_security(mut self, security: Security) -> Self {
         self.security = security;
+        self
+    }
+
+    /// Says how much those who connect may ask for.
+    pub fn with_limits(mut self, limits: ListenLimits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -175,7 +183,9 @@ impl Server {
             SinkError::NoRuntime(failure.hint("serve inside a tokio runtime"))
         })?;
         let checksummed = endpoint.is_checksummed();
-        let target = Target::new(endpoint, self.security);
+        let target = Target::new(endpoint, self.security, self.limits)
+            .built_in()
+            .map_err(|unreached| unreached.error(failure.clone()))?;
         let door = Door::open(&target, &self.service)
             .await
             .map_err(|error| listen_error(failure.clone(), error))?;
