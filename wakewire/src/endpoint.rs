@@ -92,7 +92,8 @@ impl Scheme {
         match self {
             Self::Unix => cfg!(all(feature = "unix", unix)),
             Self::Tcp => cfg!(feature = "tcp"),
-            Self::Tls | Self::Udp | Self::Ws | Self::Wss => false,
+            Self::Ws => cfg!(feature = "ws"),
+            Self::Tls | Self::Udp | Self::Wss => false,
         }
     }
 }

@@ -84,7 +84,11 @@ pub(super) async fn serve(
     } else {
         hello::POSITIONS_LIMIT
     };
-    if let Err(error) = writer.write_all(&bytes).await {
+    let written = async {
+        writer.write_all(&bytes).await?;
+        writer.flush().await
+    };
+    if let Err(error) = written.await {
         tracing::debug!(%service, %who, %error, "left while it was greeted");
         return;
     }

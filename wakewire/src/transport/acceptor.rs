@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::IpAddr;
+#[cfg(feature = "ws")]
+use std::sync::Arc;
 
 use super::line::Line;
 use super::not_built_in;
@@ -10,6 +12,8 @@ use super::tcp;
 #[cfg(all(feature = "unix", unix))]
 use super::unix;
 use super::unreached::Unreached;
+#[cfg(feature = "ws")]
+use super::ws;
 use crate::endpoint::Endpoint;
 use crate::security::Security;
 
@@ -19,6 +23,8 @@ pub(crate) enum Acceptor {
     Unix(unix::Listener),
     #[cfg(feature = "tcp")]
     Tcp(tcp::Listener),
+    #[cfg(feature = "ws")]
+    WebSocket(tcp::Listener, Arc<Endpoint>),
     /// No transport is built in; cannot be made.
     #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
     #[expect(dead_code, reason = "it cannot be made")]
@@ -31,6 +37,8 @@ pub(crate) enum Arrival {
     Unix(tokio::net::UnixStream),
     #[cfg(feature = "tcp")]
     Tcp(tokio::net::TcpStream, IpAddr),
+    #[cfg(feature = "ws")]
+    WebSocket(tokio::net::TcpStream, IpAddr, Arc<Endpoint>),
 }
 
 impl Acceptor {
@@ -47,6 +55,15 @@ impl Acceptor {
                 .map(Self::Unix),
             #[cfg(feature = "tcp")]
             Endpoint::Tcp(authority) => tcp::Listener::bind(authority).await.map(Self::Tcp),
+            #[cfg(feature = "ws")]
+            Endpoint::WebSocket {
+                secure: false,
+                authority,
+                ..
+            } => {
+                let listener = tcp::Listener::bind(authority).await?;
+                Ok(Self::WebSocket(listener, Arc::new(endpoint.clone())))
+            }
             other => Err(not_built_in(other.scheme())),
         }
     }
@@ -65,6 +82,12 @@ impl Acceptor {
                 let (stream, address) = listener.accept().await?;
                 Ok(Arrival::Tcp(stream, address.ip()))
             }
+            #[cfg(feature = "ws")]
+            Self::WebSocket(listener, endpoint) => {
+                let (stream, address) = listener.accept().await?;
+                let endpoint = Arc::clone(endpoint);
+                Ok(Arrival::WebSocket(stream, address.ip(), endpoint))
+            }
             #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
             Self::None(never) => match *never {},
         }
@@ -79,6 +102,8 @@ impl Arrival {
             Self::Unix(_) => None,
             #[cfg(feature = "tcp")]
             Self::Tcp(_, address) => Some(*address),
+            #[cfg(feature = "ws")]
+            Self::WebSocket(_, address, _) => Some(*address),
         }
     }
 
@@ -96,6 +121,14 @@ impl Arrival {
                 address: Some(address),
                 ..Line::new(stream)
             }),
+            #[cfg(feature = "ws")]
+            Self::WebSocket(stream, address, endpoint) => {
+                let line = Line {
+                    address: Some(address),
+                    ..Line::new(stream)
+                };
+                ws::accept(line, &endpoint).await
+            }
         }
     }
 }

@@ -11,6 +11,8 @@ use super::tcp;
 #[cfg(all(feature = "unix", unix))]
 use super::unix;
 use super::unreached::Unreached;
+#[cfg(feature = "ws")]
+use super::ws;
 use super::{not_built_in, password};
 use crate::endpoint::Endpoint;
 use crate::error::Phase;
@@ -86,6 +88,12 @@ impl Place {
             Endpoint::Unix(path) => Ok(unix::dial(path).await?),
             #[cfg(feature = "tcp")]
             Endpoint::Tcp(authority) => Ok(tcp::dial(authority).await?),
+            #[cfg(feature = "ws")]
+            endpoint @ Endpoint::WebSocket {
+                secure: false,
+                authority,
+                ..
+            } => ws::dial(tcp::dial(authority).await?, endpoint).await,
             other => Err(not_built_in(other.scheme()).into()),
         }
     }

@@ -13,6 +13,8 @@ mod tcp;
 #[cfg(all(feature = "unix", unix))]
 mod unix;
 pub(crate) mod unreached;
+#[cfg(feature = "ws")]
+mod ws;
 
 use std::io::{self, IoSlice};
 
