@@ -18,7 +18,7 @@ pub(super) fn request(
     path: &str,
     key: &str,
 ) -> Result<String, Unreached> {
-    if PathAndQuery::try_from(path).is_err() || path.contains('#') {
+    if PathAndQuery::try_from(path).is_err() || !path.is_ascii() || path.contains('#') {
         let cause = format!("`{path}` cannot be asked for");
         return Err(Unreached::misconfigured(Phase::Handshake, cause)
             .hint("write the path of the endpoint percent-encoded"));

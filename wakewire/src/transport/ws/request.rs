@@ -219,7 +219,7 @@ mod tests {
             }
         ));
         let answer = String::from_utf8(answer).unwrap().to_lowercase();
-        assert!(!answer.contains("protocol") && !answer.contains("extensions"));
+        assert!(!answer.contains("sec-websocket-protocol") && !answer.contains("extensions"));
     }
 
     #[test]
