@@ -92,8 +92,10 @@ impl Scheme {
         match self {
             Self::Unix => cfg!(all(feature = "unix", unix)),
             Self::Tcp => cfg!(feature = "tcp"),
+            Self::Tls => cfg!(feature = "tls"),
             Self::Ws => cfg!(feature = "ws"),
-            Self::Tls | Self::Udp | Self::Wss => false,
+            Self::Wss => cfg!(all(feature = "ws", feature = "tls")),
+            Self::Udp => false,
         }
     }
 }

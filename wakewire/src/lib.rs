@@ -65,7 +65,7 @@ pub use registry::{
     SinkType, WithoutConsumers,
 };
 pub use relay::{Relay, RelayConsumer, RelayStatus};
-pub use security::{Credentials, Password, Security, TlsMode};
+pub use security::{Credentials, ListenLimits, Password, Security, TlsMode};
 pub use sink::composite::CompositeSink;
 pub use sink::direct::DirectSink;
 pub use sink::lazy::{LazyMessageSink, LazyMetrics};

@@ -11,7 +11,7 @@ use crate::backoff::LazyConfig;
 use crate::delivery::{Delivery, WhenFull};
 use crate::domain::{Domain, PrecisionContext};
 use crate::endpoint::Endpoint;
-use crate::security::Security;
+use crate::security::{ListenLimits, Security};
 
 /// All services by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,6 +83,8 @@ pub struct ServiceConfig {
     pub log_bytes: usize,
     /// Who may talk to it, and how private it is. Default: the transport's own protection, no password.
     pub security: Security,
+    /// What a listener or relay takes from those who connect.
+    pub limits: ListenLimits,
     /// Anything the user wants to keep beside the service; wakewire does not look into it.
     pub metadata: BTreeMap<String, String>,
 }
@@ -211,6 +213,7 @@ impl ServiceConfig {
             consumer_deadline: None,
             log_bytes: 64 << 20,
             security: Security::default(),
+            limits: ListenLimits::default(),
             metadata: BTreeMap::new(),
         }
     }

@@ -84,11 +84,11 @@ pub(super) async fn serve(
     } else {
         hello::POSITIONS_LIMIT
     };
-    let written = async {
+    let welcomed = async {
         writer.write_all(&bytes).await?;
         writer.flush().await
     };
-    if let Err(error) = written.await {
+    if let Err(error) = welcomed.await {
         tracing::debug!(%service, %who, %error, "left while it was greeted");
         return;
     }

@@ -90,11 +90,11 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
     reader.scanner().limit = limits.frame;
-    let written = async {
+    let welcomed = async {
         writer.write_all(&bytes).await?;
         writer.flush().await
     };
-    if let Err(error) = written.await {
+    if let Err(error) = welcomed.await {
         tracing::debug!(%service, %error, "a producer left while it was greeted");
         return;
     }

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::IpAddr;
-#[cfg(feature = "ws")]
-use std::sync::Arc;
 
+use super::dial::Target;
 use super::line::Line;
+#[cfg(feature = "tcp")]
+use super::negotiation;
 use super::not_built_in;
 #[cfg(feature = "tcp")]
 use super::tcp;
@@ -15,7 +16,8 @@ use super::unreached::Unreached;
 #[cfg(feature = "ws")]
 use super::ws;
 use crate::endpoint::Endpoint;
-use crate::security::Security;
+#[cfg(feature = "tcp")]
+use crate::security::TlsMode;
 
 /// A bound endpoint; it is free again when this is dropped.
 pub(crate) enum Acceptor {
@@ -23,8 +25,6 @@ pub(crate) enum Acceptor {
     Unix(unix::Listener),
     #[cfg(feature = "tcp")]
     Tcp(tcp::Listener),
-    #[cfg(feature = "ws")]
-    WebSocket(tcp::Listener, Arc<Endpoint>),
     /// No transport is built in; cannot be made.
     #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
     #[expect(dead_code, reason = "it cannot be made")]
@@ -37,8 +37,6 @@ pub(crate) enum Arrival {
     Unix(tokio::net::UnixStream),
     #[cfg(feature = "tcp")]
     Tcp(tokio::net::TcpStream, IpAddr),
-    #[cfg(feature = "ws")]
-    WebSocket(tokio::net::TcpStream, IpAddr, Arc<Endpoint>),
 }
 
 impl Acceptor {
@@ -47,22 +45,38 @@ impl Acceptor {
     /// # Cancel safety
     ///
     /// Dropped early, nothing stays bound.
-    pub(crate) async fn bind(endpoint: &Endpoint, security: &Security) -> io::Result<Self> {
-        match endpoint {
+    pub(crate) async fn bind(target: &Target) -> io::Result<Self> {
+        match target.endpoint() {
             #[cfg(all(feature = "unix", unix))]
-            Endpoint::Unix(path) => unix::Listener::bind(path, !security.allow_uids.is_empty())
-                .await
-                .map(Self::Unix),
+            Endpoint::Unix(path) => {
+                let for_others = !target.security().allow_uids.is_empty();
+                unix::Listener::bind(path, for_others).await.map(Self::Unix)
+            }
             #[cfg(feature = "tcp")]
-            Endpoint::Tcp(authority) => tcp::Listener::bind(authority).await.map(Self::Tcp),
+            Endpoint::Tcp(authority) => {
+                let keys = target.keys();
+                match target.security().tls {
+                    TlsMode::Require => keys.check()?,
+                    TlsMode::Prefer if keys.can_serve() => keys.check()?,
+                    TlsMode::Prefer | TlsMode::Off => {}
+                }
+                tcp::Listener::bind(authority).await.map(Self::Tcp)
+            }
+            #[cfg(feature = "tls")]
+            Endpoint::Tls(authority) => {
+                target.keys().check()?;
+                tcp::Listener::bind(authority).await.map(Self::Tcp)
+            }
             #[cfg(feature = "ws")]
             Endpoint::WebSocket {
-                secure: false,
-                authority,
-                ..
+                secure, authority, ..
             } => {
-                let listener = tcp::Listener::bind(authority).await?;
-                Ok(Self::WebSocket(listener, Arc::new(endpoint.clone())))
+                if *secure {
+                    target.keys().check()?;
+                } else {
+                    ws::may_be_clear(target.security().tls).map_err(io::Error::other)?;
+                }
+                tcp::Listener::bind(authority).await.map(Self::Tcp)
             }
             other => Err(not_built_in(other.scheme())),
         }
@@ -82,12 +96,6 @@ impl Acceptor {
                 let (stream, address) = listener.accept().await?;
                 Ok(Arrival::Tcp(stream, address.ip()))
             }
-            #[cfg(feature = "ws")]
-            Self::WebSocket(listener, endpoint) => {
-                let (stream, address) = listener.accept().await?;
-                let endpoint = Arc::clone(endpoint);
-                Ok(Arrival::WebSocket(stream, address.ip(), endpoint))
-            }
             #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
             Self::None(never) => match *never {},
         }
@@ -102,8 +110,6 @@ impl Arrival {
             Self::Unix(_) => None,
             #[cfg(feature = "tcp")]
             Self::Tcp(_, address) => Some(*address),
-            #[cfg(feature = "ws")]
-            Self::WebSocket(_, address, _) => Some(*address),
         }
     }
 
@@ -112,22 +118,29 @@ impl Arrival {
     /// # Cancel safety
     ///
     /// Dropped early, the connection is closed.
-    pub(crate) async fn open(self, security: &Security) -> Result<Line, Unreached> {
+    pub(crate) async fn open(self, target: &Target) -> Result<Line, Unreached> {
         match self {
             #[cfg(all(feature = "unix", unix))]
-            Self::Unix(stream) => unix::admit(stream, &security.allow_uids),
+            Self::Unix(stream) => unix::admit(stream, &target.security().allow_uids),
             #[cfg(feature = "tcp")]
-            Self::Tcp(stream, address) => Ok(Line {
-                address: Some(address),
-                ..Line::new(stream)
-            }),
-            #[cfg(feature = "ws")]
-            Self::WebSocket(stream, address, endpoint) => {
+            Self::Tcp(stream, address) => {
                 let line = Line {
                     address: Some(address),
                     ..Line::new(stream)
                 };
-                ws::accept(line, &endpoint).await
+                match target.endpoint() {
+                    Endpoint::Tls(_) => target.keys().accept(line).await,
+                    #[cfg(feature = "ws")]
+                    Endpoint::WebSocket { secure, .. } => {
+                        let line = if *secure {
+                            target.keys().accept(line).await?
+                        } else {
+                            line
+                        };
+                        ws::accept(line, target.endpoint()).await
+                    }
+                    _ => negotiation::accept(line, target.security().tls, target.keys()).await,
+                }
             }
         }
     }

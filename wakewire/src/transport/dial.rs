@@ -7,12 +7,14 @@ use std::task::{Context, Poll};
 
 use super::line::Line;
 #[cfg(feature = "tcp")]
-use super::tcp;
+use super::tls::Keys;
 #[cfg(all(feature = "unix", unix))]
 use super::unix;
 use super::unreached::Unreached;
 #[cfg(feature = "ws")]
 use super::ws;
+#[cfg(feature = "tcp")]
+use super::{negotiation, tcp};
 use super::{not_built_in, password};
 use crate::endpoint::Endpoint;
 use crate::error::Phase;
@@ -51,17 +53,30 @@ pub(crate) struct Target(Arc<Place>);
 struct Place {
     endpoint: Endpoint,
     security: Security,
+    #[cfg(feature = "tcp")]
+    keys: Keys,
 }
 
 impl Target {
     /// Names an endpoint, to dial or to listen at; opens nothing.
     pub(crate) fn new(endpoint: Endpoint, security: Security) -> Self {
-        Self(Arc::new(Place { endpoint, security }))
+        Self(Arc::new(Place {
+            #[cfg(feature = "tcp")]
+            keys: Keys::new(&endpoint, &security),
+            endpoint,
+            security,
+        }))
     }
 
     /// Returns how it is protected.
     pub(crate) fn security(&self) -> &Security {
         &self.0.security
+    }
+
+    /// Returns its certificates and keys.
+    #[cfg(feature = "tcp")]
+    pub(super) fn keys(&self) -> &Keys {
+        &self.0.keys
     }
 
     /// Returns where it is.
@@ -87,13 +102,32 @@ impl Place {
             #[cfg(all(feature = "unix", unix))]
             Endpoint::Unix(path) => Ok(unix::dial(path).await?),
             #[cfg(feature = "tcp")]
-            Endpoint::Tcp(authority) => Ok(tcp::dial(authority).await?),
+            Endpoint::Tcp(authority) => {
+                let line = tcp::dial(authority).await?;
+                negotiation::dial(line, &authority.host, self.security.tls, &self.keys).await
+            }
+            #[cfg(feature = "tls")]
+            Endpoint::Tls(authority) => {
+                let mut line = tcp::dial(authority).await?;
+                "TLS 1.3, as the endpoint says".clone_into(&mut line.course.chosen);
+                self.keys.connect(line, &authority.host).await
+            }
             #[cfg(feature = "ws")]
-            endpoint @ Endpoint::WebSocket {
-                secure: false,
-                authority,
-                ..
-            } => ws::dial(tcp::dial(authority).await?, endpoint).await,
+            Endpoint::WebSocket {
+                secure, authority, ..
+            } => {
+                if !secure {
+                    ws::may_be_clear(self.security.tls).map_err(|cause| {
+                        Unreached::misconfigured(Phase::Tls, cause).hint("write `wss://`")
+                    })?;
+                }
+                let mut line = tcp::dial(authority).await?;
+                if *secure {
+                    "TLS 1.3, as the endpoint says".clone_into(&mut line.course.chosen);
+                    line = self.keys.connect(line, &authority.host).await?;
+                }
+                ws::dial(line, &self.endpoint).await
+            }
             other => Err(not_built_in(other.scheme()).into()),
         }
     }

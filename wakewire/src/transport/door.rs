@@ -17,7 +17,7 @@ use super::password;
 use super::reader::FrameReader;
 use super::unreached::Unreached;
 use crate::error::{Failure, Phase};
-use crate::security::{Identity, Security};
+use crate::security::Identity;
 use crate::wire::frame::Kind;
 use crate::wire::hello::{self, Code, Hello, POSITIONS_LIMIT, PositionList, Reject, VERSION};
 use crate::wire::negotiation::ProtocolNegotiation;
@@ -49,7 +49,7 @@ pub(crate) struct Visitor {
 struct House {
     service: String,
     checksummed: bool,
-    security: Security,
+    target: Target,
 }
 
 /// A bound endpoint, and those who have not finished greeting.
@@ -69,10 +69,9 @@ impl Door {
     ///
     /// Dropped early, nothing stays bound.
     pub(crate) async fn open(target: &Target, service: &str) -> io::Result<Self> {
-        let (endpoint, security) = (target.endpoint(), target.security());
         let give_up = Instant::now() + BIND_WITHIN;
         let acceptor = loop {
-            match Acceptor::bind(endpoint, security).await {
+            match Acceptor::bind(target).await {
                 Err(error)
                     if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up =>
                 {
@@ -85,8 +84,8 @@ impl Door {
             acceptor,
             house: Arc::new(House {
                 service: service.to_owned(),
-                checksummed: endpoint.is_checksummed(),
-                security: security.clone(),
+                checksummed: target.endpoint().is_checksummed(),
+                target: target.clone(),
             }),
             greeting: JoinSet::new(),
             order: VecDeque::new(),
@@ -154,7 +153,7 @@ impl House {
             is_private,
             offers,
             ..
-        } = arrival.open(&self.security).await?;
+        } = arrival.open(&self.target).await?;
         let (reader, mut writer) = split(stream);
         let mut reader = FrameReader::new(reader, Scanner::new(self.checksummed));
         let read = async {
@@ -200,7 +199,7 @@ impl House {
         known: Identity,
         is_private: bool,
     ) -> Result<Identity, (Code, String)> {
-        let demanded = password::credentials(&self.security).map_err(|error| {
+        let demanded = password::credentials(self.target.security()).map_err(|error| {
             tracing::error!(service = %self.service, %error, "nobody can be let in");
             (
                 Code::Busy,

@@ -5,11 +5,18 @@ pub(crate) mod dial;
 pub(crate) mod door;
 pub(crate) mod greeting;
 pub(crate) mod line;
+#[cfg(feature = "tcp")]
+mod negotiation;
 mod password;
 pub(crate) mod pulse;
 pub(crate) mod reader;
 #[cfg(feature = "tcp")]
+mod rewound;
+#[cfg(feature = "tcp")]
 mod tcp;
+#[cfg(feature = "tcp")]
+#[cfg_attr(not(feature = "tls"), path = "tls/absent.rs")]
+mod tls;
 #[cfg(all(feature = "unix", unix))]
 mod unix;
 pub(crate) mod unreached;

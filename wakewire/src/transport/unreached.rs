@@ -42,6 +42,15 @@ impl Unreached {
         }
     }
 
+    /// The connection ended before the peer had answered; with TLS it may have said why.
+    pub(crate) fn lost(error: io::Error) -> Self {
+        #[cfg(feature = "tcp")]
+        if let Some(refusal) = super::tls::refusal(&error) {
+            return refusal;
+        }
+        Self::for_now(Phase::Handshake, error)
+    }
+
     /// What answers is not what we expect, whenever we ask.
     pub(crate) fn foreign(phase: Phase, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 
 /// How bytes travel between two peers; the safest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Decode, Encode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode)]
 #[cbor(index_only)]
 #[non_exhaustive]
 pub enum ProtocolType {
@@ -54,6 +54,7 @@ impl fmt::Display for ProtocolType {
 #[cbor(map)]
 pub struct ProtocolNegotiation {
     #[n(0)]
+    #[cbor(decode_with = "read_offered")]
     offered: Vec<ProtocolType>,
 }
 
@@ -95,6 +96,30 @@ impl ProtocolNegotiation {
             })
     }
 }
+
+/// Reads an offer. Protocols of a later version are passed over: whoever offers them offers older ones too.
+fn read_offered<C>(
+    d: &mut minicbor::Decoder<'_>,
+    _: &mut C,
+) -> Result<Vec<ProtocolType>, minicbor::decode::Error> {
+    let count = d.array()?.filter(|count| *count <= MOST_OFFERED);
+    let count = count.ok_or_else(|| {
+        minicbor::decode::Error::message(format!("an offer has at most {MOST_OFFERED} protocols"))
+    })?;
+    let mut offered = Vec::new();
+    for _ in 0..count {
+        let number = d.u32()?;
+        offered.extend(
+            ProtocolType::ALL
+                .into_iter()
+                .find(|known| *known as u32 == number),
+        );
+    }
+    Ok(ProtocolNegotiation::offering(offered).offered)
+}
+
+/// Room for more protocols than there will be, and no more.
+const MOST_OFFERED: u64 = 16;
 
 impl fmt::Display for ProtocolNegotiation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

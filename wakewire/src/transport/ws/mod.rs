@@ -34,6 +34,7 @@ use super::line::Line;
 use super::unreached::Unreached;
 use crate::endpoint::Endpoint;
 use crate::error::Phase;
+use crate::security::TlsMode;
 use crate::wire::SessionId;
 
 /// What wakewire peers agree to speak.
@@ -41,6 +42,14 @@ const SUBPROTOCOL: &str = "wakewire.1";
 
 /// Headers of a request or an answer.
 const MOST_HEADERS: usize = 64;
+
+/// Refuses `ws://` where TLS is demanded.
+pub(super) const fn may_be_clear(tls: TlsMode) -> Result<(), &'static str> {
+    match tls {
+        TlsMode::Require => Err("`tls = \"require\"` is set, and `ws://` is never encrypted"),
+        TlsMode::Prefer | TlsMode::Off => Ok(()),
+    }
+}
 
 /// Asks for the WebSocket of this endpoint over an open connection.
 ///
@@ -79,7 +88,7 @@ pub(super) async fn dial(line: Line, endpoint: &Endpoint) -> Result<Line, Unreac
     course.chosen = if course.chosen.is_empty() {
         agreed.to_owned()
     } else {
-        format!("{agreed}, over {}", course.chosen)
+        format!("{agreed}; {}", course.chosen)
     };
     let socket = Socket::new(stream, ahead, Role::Client, translator).await;
     Ok(Line {
