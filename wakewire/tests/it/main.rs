@@ -22,3 +22,5 @@ mod proxy;
 mod registry;
 mod relay;
 mod support;
+#[cfg(all(feature = "ws", feature = "tls"))]
+mod ws;
