@@ -50,7 +50,7 @@ async def consume(socket, given):
 
 
 async def main():
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     async with connect(given.url, **options(given)) as socket:
         assert not socket.protocol.extensions, "no extension was to be agreed upon"
         try:
