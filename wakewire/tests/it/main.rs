@@ -26,3 +26,5 @@ mod relay;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(all(feature = "ws", feature = "tls"))]
+mod ws;
