@@ -9,6 +9,7 @@ mod consumer;
 mod effects;
 mod hub;
 mod log;
+mod owners;
 mod reception;
 #[cfg(test)]
 mod rules;

@@ -11,7 +11,7 @@ use crate::error::{Failure, Phase as ErrorPhase, SinkError, TrySendError};
 use crate::link::{Link, LinkConfig, Phase, Snapshot};
 use crate::message::Message;
 use crate::outbox::Limits;
-use crate::security::Security;
+use crate::security::{ListenLimits, Security};
 use crate::transport::dial::Target;
 
 /// Makes a link with the defaults of `services.toml`, for a sink that is made without it. Opens nothing.
@@ -62,7 +62,11 @@ pub(super) fn link(endpoint: &str, buffer_size: usize) -> Result<Link, SinkError
     };
     Ok(Link::new(
         config,
-        Box::new(Target::new(parsed, Security::default())),
+        Box::new(Target::new(
+            parsed,
+            Security::default(),
+            ListenLimits::default(),
+        )),
     ))
 }
 

@@ -58,6 +58,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         offer,
         mut reader,
         mut writer,
+        pass: _pass,
         ..
     } = visitor;
     let checksummed = config.endpoint().is_checksummed();

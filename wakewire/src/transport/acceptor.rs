@@ -121,7 +121,7 @@ impl Arrival {
     pub(crate) async fn open(self, target: &Target) -> Result<Line, Unreached> {
         match self {
             #[cfg(all(feature = "unix", unix))]
-            Self::Unix(stream) => unix::admit(stream, &target.security().allow_uids),
+            Self::Unix(stream) => Ok(unix::admit(stream)?),
             #[cfg(feature = "tcp")]
             Self::Tcp(stream, address) => {
                 let line = Line {

@@ -18,7 +18,7 @@ use super::{negotiation, tcp};
 use super::{not_built_in, password};
 use crate::endpoint::Endpoint;
 use crate::error::Phase;
-use crate::security::{Credentials, Security};
+use crate::security::{Credentials, ListenLimits, Security};
 
 /// Where connections come from.
 pub(crate) trait Dial: Send + Sync {
@@ -53,19 +53,26 @@ pub(crate) struct Target(Arc<Place>);
 struct Place {
     endpoint: Endpoint,
     security: Security,
+    limits: ListenLimits,
     #[cfg(feature = "tcp")]
     keys: Keys,
 }
 
 impl Target {
     /// Names an endpoint, to dial or to listen at; opens nothing.
-    pub(crate) fn new(endpoint: Endpoint, security: Security) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, security: Security, limits: ListenLimits) -> Self {
         Self(Arc::new(Place {
             #[cfg(feature = "tcp")]
             keys: Keys::new(&endpoint, &security),
             endpoint,
             security,
+            limits,
         }))
+    }
+
+    /// Returns what is taken from those who connect.
+    pub(crate) fn limits(&self) -> ListenLimits {
+        self.0.limits
     }
 
     /// Returns how it is protected.

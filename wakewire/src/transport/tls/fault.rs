@@ -16,7 +16,8 @@ pub(super) fn dialing(error: io::Error, host: &str) -> Unreached {
     match fault {
         Error::InvalidCertificate(certificate) => {
             let hint = match certificate {
-                CertificateError::UnknownIssuer => {
+                // Another authority of the same name signed it, if the signature is bad.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                     "set `ca = \"…\"` to the authority that signed the peer's certificate"
                         .to_owned()
                 }

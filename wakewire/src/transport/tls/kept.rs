@@ -20,8 +20,9 @@ struct Made<T> {
     value: Arc<T>,
 }
 
-/// A file at a moment, as far as its directory entry tells: when it was changed, and its length.
-type Stamp = (SystemTime, u64);
+/// A file at a moment, without reading it: when it was changed, its length, and which file it is. A clock ticks
+/// every few milliseconds only, but who moves a new file into place makes another file.
+type Stamp = (SystemTime, u64, u64);
 
 impl<T> Kept<T> {
     /// Makes nothing yet of those files that are configured.
@@ -63,7 +64,17 @@ impl<T> Kept<T> {
 
 fn stamp(path: &PathBuf) -> Option<Stamp> {
     let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    Some((metadata.modified().ok()?, metadata.len(), number(&metadata)))
+}
+
+#[cfg(unix)]
+fn number(metadata: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn number(_: &fs::Metadata) -> u64 {
+    0
 }
 
 #[cfg(test)]

@@ -86,7 +86,10 @@ impl Keys {
     pub(crate) fn check(&self) -> io::Result<()> {
         match self.serving() {
             Ok(_) => Ok(()),
-            Err(unusable) => Err(io::Error::new(io::ErrorKind::InvalidInput, unusable)),
+            Err(Unusable { what, hint }) => {
+                let what = format!("{what}: {hint}");
+                Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+            }
         }
     }
 
@@ -165,7 +168,7 @@ impl Unusable {
 
 impl From<rustls::Error> for Unusable {
     fn from(error: rustls::Error) -> Self {
-        Self::new(error.to_string(), "is `key` the key of `cert`?")
+        Self::new(error.to_string(), "are `cert` and `key` of each other?")
     }
 }
 
