@@ -181,7 +181,7 @@ mod tests {
         let mut gauge = gauge();
         let parts = [masked(0x02, 60), masked(0x89, 125), masked(0x80, 40)].concat();
         assert_eq!(gauge.pass(&parts), (parts.len(), None));
-        let mut gauge = super::tests::gauge();
+        let mut gauge = Gauge::new(100, 70_000);
         let parts = [masked(0x02, 60), masked(0x89, 125), masked(0x80, 41)].concat();
         let (passed, excess) = gauge.pass(&parts);
         assert!(matches!(excess, Some(Excess::Bytes { bytes: 101, .. })));
