@@ -6,6 +6,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::string_slice,
+    clippy::print_stdout,
+    clippy::too_many_lines,
     reason = "helpers of tests fail by panicking, like tests"
 )]
 

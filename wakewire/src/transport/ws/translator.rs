@@ -226,6 +226,7 @@ const fn nobody() -> Hello {
         producer: None,
         consumer: None,
         requester: None,
+        probe: None,
         credentials: None,
         offer: None,
     }
