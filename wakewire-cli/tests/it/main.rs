@@ -9,5 +9,6 @@
 mod check;
 mod demo;
 mod direct;
+mod protected;
 mod relay;
 mod support;
