@@ -94,7 +94,9 @@ impl Scheme {
             Self::Unix => cfg!(all(feature = "unix", unix)),
             Self::Tcp => cfg!(feature = "tcp"),
             Self::Tls => cfg!(feature = "tls"),
-            Self::Udp | Self::Ws | Self::Wss => false,
+            Self::Ws => cfg!(feature = "ws"),
+            Self::Wss => cfg!(all(feature = "ws", feature = "tls")),
+            Self::Udp => false,
         }
     }
 

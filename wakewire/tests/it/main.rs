@@ -6,6 +6,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::string_slice,
+    clippy::print_stdout,
+    clippy::too_many_lines,
     reason = "helpers of tests fail by panicking, like tests"
 )]
 
@@ -27,3 +30,5 @@ mod requests;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(all(feature = "ws", feature = "tls"))]
+mod ws;
