@@ -321,6 +321,7 @@ mod tests {
             consumers: 1,
             node: crate::wire::SessionId(1),
             offer: None,
+            in_flight: None,
         };
         let mut bytes = BytesMut::new();
         hello::encode(Kind::Welcome, &welcome, true, &mut bytes);

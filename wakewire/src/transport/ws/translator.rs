@@ -155,6 +155,7 @@ impl Translator {
             consumers: 1,
             node: self.id,
             offer: None,
+            in_flight: None,
         };
         hello::encode(Kind::Welcome, &welcome, self.checksummed, &mut self.frames);
         if hello.consumer.is_some() {
