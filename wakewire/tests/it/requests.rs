@@ -66,7 +66,7 @@ async fn ten_thousand_requests_get_their_own_answers_in_any_order() {
         assert_eq!(connection.in_flight(), 0);
         let report = soon(server.close(Duration::from_secs(5))).await;
         assert_eq!((report.finished, report.cancelled), (0, 0));
-        assert!(connection.closed(Duration::from_secs(5)).await);
+        soon(connection.closed()).await;
         assert!(!connection.is_open());
     }
 }
@@ -83,8 +83,7 @@ async fn a_round_trip() {
     assert_eq!(&answer.payload[..], b"x");
     assert!(soon(connection.ping(Duration::from_secs(5))).await.is_ok());
     assert_eq!(connection.announced_idle(), Some(Duration::from_secs(120)));
-    connection.close();
-    assert!(soon(connection.closed(Duration::from_secs(5))).await);
+    assert!(soon(connection.disconnect(Duration::from_secs(5))).await);
     let report = soon(server.close(Duration::from_secs(5))).await;
     assert_eq!((report.finished, report.cancelled), (0, 0));
 }
@@ -427,7 +426,7 @@ async fn a_connection_that_rests_is_closed_by_the_server_and_by_nobody_else() {
     let start = std::time::Instant::now();
     eventually("closed", || !connection.is_open()).await;
     assert!(start.elapsed() >= Duration::from_millis(250));
-    assert!(soon(connection.closed(PATIENCE)).await);
+    soon(connection.closed()).await;
     let error = soon(connection.send_request(Message::new("x")))
         .await
         .unwrap_err();

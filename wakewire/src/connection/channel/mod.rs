@@ -3,6 +3,7 @@
 mod driver;
 mod inbox;
 mod pending;
+mod pings;
 mod settings;
 mod shared;
 #[cfg(test)]
@@ -15,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use self::driver::Driving;
@@ -65,8 +65,7 @@ use crate::wire::liveness::ASK_AFTER;
 /// );
 /// assert_eq!((&one?.payload[..], &two?.payload[..]), (&b"one"[..], &b"two"[..]));
 ///
-/// connection.close();
-/// assert!(connection.closed(Duration::from_secs(1)).await);
+/// assert!(connection.disconnect(Duration::from_secs(1)).await);
 /// server.close(Duration::from_secs(1)).await;
 /// # Ok::<(), wakewire::SinkError>(())
 /// # }).unwrap();
@@ -79,7 +78,6 @@ pub struct Connection<C: MessageCodec = Plain> {
 struct Held<C> {
     shared: Arc<Shared>,
     codec: C,
-    task: AbortHandle,
 }
 
 impl Connection {
@@ -182,15 +180,9 @@ impl<C: MessageCodec> Connection<C> {
         reader.scanner().limit = limit;
         let shared = Arc::new(Shared::new(failure, settings, welcome, outflow));
         let driving = Driving(Arc::clone(&shared));
-        let task = runtime
-            .spawn(driver::run(driving, reader, writer))
-            .abort_handle();
+        runtime.spawn(driver::run(driving, reader, writer));
         Ok(Self {
-            held: Arc::new(Held {
-                shared,
-                codec,
-                task,
-            }),
+            held: Arc::new(Held { shared, codec }),
         })
     }
 
@@ -306,24 +298,36 @@ impl<C: MessageCodec> Connection<C> {
         self.held.shared.in_flight()
     }
 
+    /// Leaves gracefully, for all clones: takes no further requests, waits as long as this for what is under way, then
+    /// [closes](Self::close). Returns whether everything was settled by then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, it goes on leaving, and waits for what is under way without a limit of its own.
+    pub async fn disconnect(&self, within: Duration) -> bool {
+        let shared = &self.held.shared;
+        shared.leave();
+        let settled = timeout(within, shared.ended()).await.is_ok();
+        if !settled {
+            shared.close();
+            shared.ended().await;
+        }
+        settled
+    }
+
     /// Starts closing it, for all clones, and returns at once; works outside of a runtime. What is under way fails.
     pub fn close(&self) {
         self.held.shared.close();
     }
 
-    /// Waits until nothing is left of it after [`close`](Self::close), as long as this; returns whether it said
-    /// goodbye by then. What is left is dropped.
+    /// Waits until nothing is left of it, no task and no socket, whoever ended it. After [`close`](Self::close) that
+    /// takes 2 s at most: a peer that does not hear the goodbye is not waited for.
     ///
     /// # Cancel safety
     ///
-    /// Dropped early, it goes on closing.
-    pub async fn closed(&self, within: Duration) -> bool {
-        let shared = &self.held.shared;
-        let closed = timeout(within, shared.ended()).await.is_ok();
-        if !closed {
-            self.held.task.abort();
-        }
-        closed
+    /// Dropped early, nothing is changed.
+    pub async fn closed(&self) {
+        self.held.shared.ended().await;
     }
 
     fn encode(&self, item: &C::Item) -> Result<Message, SinkError> {

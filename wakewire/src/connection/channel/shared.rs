@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::inbox::Inbox;
 use super::pending::Pending;
+use super::pings::Pings;
 use super::settings::ConnectionSettings;
 use super::ticket::Ticket;
 use crate::domain::{Admission, PrecisionContext};
@@ -42,7 +43,7 @@ pub(super) struct Shared {
 
 struct Table {
     pending: Pending<Waiting>,
-    pings: Vec<(u64, oneshot::Sender<()>)>,
+    pings: Pings,
     /// Why nothing is taken any more.
     refusal: Option<SinkError>,
     has_ended: bool,
@@ -73,7 +74,7 @@ impl Shared {
             pulse: Pulse::default(),
             table: Mutex::new(Table {
                 pending: Pending::new(in_flight + MOST_FRAMES),
-                pings: Vec::new(),
+                pings: Pings::default(),
                 refusal: None,
                 has_ended: false,
             }),
@@ -256,16 +257,13 @@ impl Shared {
     ///
     /// Dropped early, the answer is ignored.
     pub(super) async fn ping(&self, within: std::time::Duration) -> Result<(), SinkError> {
-        let (tell, told) = oneshot::channel();
-        let number = {
+        let number = self.next.fetch_add(1, Relaxed);
+        let told = {
             let mut table = self.table.lock();
             if let Some(refusal) = &table.refusal {
                 return Err(refusal.clone());
             }
-            table.pings.retain(|(_, tell)| !tell.is_closed());
-            let number = self.next.fetch_add(1, Relaxed);
-            table.pings.push((number, tell));
-            number
+            table.pings.ask(number)
         };
         let header = Header {
             sequence: number,
@@ -287,19 +285,7 @@ impl Shared {
 
     /// The peer gave a sign of life, for this question and all before it; returns whether anybody asked.
     pub(super) fn ponged(&self, number: u64) -> bool {
-        let mut table = self.table.lock();
-        let asked = table.pings.len();
-        for at in (0..table.pings.len()).rev() {
-            if table
-                .pings
-                .get(at)
-                .is_some_and(|(asked, _)| *asked <= number)
-            {
-                // Whoever asked may have gone.
-                table.pings.swap_remove(at).1.send(()).ok();
-            }
-        }
-        table.pings.len() < asked
+        self.table.lock().pings.answered(number)
     }
 
     fn refusal(&self) -> SinkError {
@@ -310,14 +296,22 @@ impl Shared {
     /// The peer takes no further requests; the answers to open ones still come.
     pub(super) fn drain(&self, text: String) {
         let failure = self.failure.clone().because(text);
+        self.refuse(SinkError::ConnectionLost(failure));
+    }
+
+    /// The same, since we leave.
+    pub(super) fn leave(&self) {
+        let failure = self.failure.clone().because("it was closed");
+        self.refuse(SinkError::Closed(failure));
+    }
+
+    fn refuse(&self, why: SinkError) {
         let mut table = self.table.lock();
-        table
-            .refusal
-            .get_or_insert(SinkError::ConnectionLost(failure));
+        table.refusal.get_or_insert(why);
         self.rest(&table);
     }
 
-    /// Says goodbye when the peer is leaving and the last answer has come.
+    /// Says goodbye when one side is leaving and the last answer has come.
     fn rest(&self, table: &MutexGuard<'_, Table>) {
         if table.refusal.is_some() && table.pending.len() == 0 {
             self.outflow

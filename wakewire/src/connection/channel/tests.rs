@@ -211,7 +211,7 @@ async fn a_late_answer_reaches_nobody() {
 async fn an_answer_to_what_was_never_asked_ends_the_connection() {
     let (connection, mut peer) = pair(0).await;
     peer.answer(5, "?").await;
-    assert!(connection.closed(MINUTE).await);
+    timeout(MINUTE, connection.closed()).await.unwrap();
     let error = connection
         .send_request(Message::new("x"))
         .await
@@ -272,7 +272,7 @@ async fn a_peer_that_leaves_answers_what_is_open_and_gets_nothing_more() {
     assert_eq!(text(&open.await.unwrap().unwrap()), "answered");
     assert_eq!(peer.control().await.0.kind, Kind::Close);
     drop(peer);
-    assert!(connection.closed(MINUTE).await);
+    timeout(MINUTE, connection.closed()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -490,7 +490,7 @@ fn it_closes_outside_of_a_runtime_and_when_the_runtime_ends() {
         runtime.block_on(async {
             assert_eq!(peer.control().await.0.kind, Kind::Close);
             drop(peer);
-            assert!(connection.closed(MINUTE).await);
+            timeout(MINUTE, connection.closed()).await.unwrap();
         });
     }
 }
@@ -520,6 +520,42 @@ async fn what_is_under_way_when_it_is_closed_fails_at_once() {
         .unwrap_err();
     assert!(matches!(error, SinkError::Closed(_)), "{error}");
     assert!(error.into_message().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_waits_for_what_is_under_way_within_its_time() {
+    for answers in [true, false] {
+        let (connection, mut peer) = pair(0).await;
+        let request = ask(&connection, "x");
+        let (number, _) = peer.request().await;
+        let leaving = connection.clone();
+        let leaving = tokio::spawn(async move { leaving.disconnect(MINUTE / 2).await });
+        while connection.is_open() {
+            yield_now().await;
+        }
+        let late = connection.send_request(Message::new("y")).await;
+        let error = late.unwrap_err();
+        assert!(matches!(error, SinkError::Closed(_)), "{error}");
+        assert!(error.into_message().is_some());
+        if answers {
+            peer.answer(number, "answer").await;
+            assert_eq!(text(&request.await.unwrap().unwrap()), "answer");
+        } else {
+            let error = request.await.unwrap().unwrap_err();
+            assert!(matches!(error, SinkError::Timeout(_)), "{error}");
+            assert_eq!(peer.control().await.0.kind, Kind::Failure);
+        }
+        assert_eq!(peer.control().await.0.kind, Kind::Close);
+        drop(peer);
+        assert!(leaving.await.unwrap());
+    }
+    let (connection, mut peer) = pair(0).await;
+    let request = ask(&connection, "x");
+    peer.request().await;
+    assert!(!connection.disconnect(Duration::from_secs(1)).await);
+    let error = request.await.unwrap().unwrap_err();
+    assert!(matches!(error, SinkError::Closed(_)), "{error}");
+    assert_eq!(error.into_message(), None, "the peer has it");
 }
 
 /// Takes so many bytes after the greeting; then it breaks, and says so by an error of the write or only by the end of
