@@ -27,20 +27,20 @@ use wakewire::{
 use crate::support::{PATIENCE, number};
 
 /// An authority, and what it has signed, in a directory of its own.
-struct Authority {
+pub(crate) struct Authority {
     directory: TempDir,
     issuer: Issuer<'static, KeyPair>,
 }
 
 /// A certificate and its key.
 #[derive(Clone, Debug)]
-struct Pair {
+pub(crate) struct Pair {
     cert: PathBuf,
     key: PathBuf,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -56,12 +56,12 @@ impl Authority {
         }
     }
 
-    fn ca(&self) -> PathBuf {
+    pub(crate) fn ca(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
     }
 
     /// Signs one for this machine's own name and addresses.
-    fn here(&self, name: &str) -> Pair {
+    pub(crate) fn here(&self, name: &str) -> Pair {
         self.sign(name, Self::params(name, &["localhost", "127.0.0.1"]))
     }
 
@@ -94,7 +94,7 @@ impl Authority {
     }
 
     /// What a service that trusts it says.
-    fn security(&self) -> Security {
+    pub(crate) fn security(&self) -> Security {
         Security {
             ca: Some(self.ca()),
             ..Security::default()
@@ -102,7 +102,7 @@ impl Authority {
     }
 
     /// What a service says that also has a certificate of its own.
-    fn security_with(&self, pair: &Pair) -> Security {
+    pub(crate) fn security_with(&self, pair: &Pair) -> Security {
         Security {
             cert: Some(pair.cert.clone()),
             key: Some(pair.key.clone()),
@@ -142,7 +142,7 @@ fn factory(config: ServiceConfig) -> SinkFactory {
     SinkFactory::from_registry(Only(config))
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -170,7 +170,7 @@ fn once(config: ServiceConfig) -> ServiceConfig {
     }
 }
 
-fn with_mode(security: Security, tls: TlsMode) -> Security {
+pub(crate) fn with_mode(security: Security, tls: TlsMode) -> Security {
     Security { tls, ..security }
 }
 

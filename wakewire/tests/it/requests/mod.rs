@@ -1,5 +1,9 @@
 //! Requests and their answers, over real sockets.
 
+mod doubt;
+#[cfg(all(feature = "ws", feature = "tls"))]
+mod protected;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
