@@ -170,7 +170,8 @@ async fn say(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result
 
 fn no_head(error: NoHead) -> Unreached {
     match error {
-        NoHead::Io(_) | NoHead::Closed => Unreached::for_now(Phase::Handshake, error),
+        NoHead::Io(error) => Unreached::lost(error),
+        NoHead::Closed => Unreached::for_now(Phase::Handshake, error),
         NoHead::NotHttp => Unreached::foreign(Phase::Handshake, error)
             .hint("a WebSocket begins with HTTP: is it another port, or a `tcp://` endpoint?"),
         NoHead::TooLong => Unreached::foreign(Phase::Handshake, error),
