@@ -17,9 +17,12 @@ impl Pings {
 
     /// The peer answers this question and all before it; returns whether anybody asked.
     pub(super) fn answered(&mut self, number: u64) -> bool {
-        let asked = self.0.extract_if(.., |(asked, _)| *asked <= number);
-        // Whoever asked may have gone.
-        asked.map(|(_, tell)| tell.send(()).ok()).count() > 0
+        let waiting = self.0.len();
+        for (_, tell) in self.0.extract_if(.., |(asked, _)| *asked <= number) {
+            // Whoever asked may have gone.
+            tell.send(()).ok();
+        }
+        self.0.len() < waiting
     }
 
     /// No answer comes any more.
