@@ -139,15 +139,7 @@ impl Connection {
                 self.bell.poll.notified().await;
                 continue;
             }
-<<<<<<< HEAD
-            let written = async {
-                writer.write_all(&bytes).await?;
-                writer.flush().await
-            };
-            if let Err(error) = written.await {
-=======
             if let Err(error) = write_in_time(writer, &bytes).await {
->>>>>>> main
                 return End::Lost(error.to_string());
             }
             bytes.clear();

@@ -105,17 +105,10 @@ impl Arrival {
     /// # Cancel safety
     ///
     /// Dropped early, the connection is closed.
-<<<<<<< HEAD
     pub(crate) async fn open(self, target: &Target) -> Result<Line, Unreached> {
         match self {
             #[cfg(all(feature = "unix", unix))]
-            Self::Unix(stream) => unix::admit(stream, &target.security().allow_uids),
-=======
-    pub(crate) async fn open(self, _security: &Security) -> Result<Line, Unreached> {
-        match self {
-            #[cfg(all(feature = "unix", unix))]
             Self::Unix(stream) => Ok(unix::admit(stream)?),
->>>>>>> main
             #[cfg(feature = "tcp")]
             Self::Tcp(stream, address) => {
                 let line = Line {

@@ -51,27 +51,17 @@ pub(crate) struct Target(Arc<Place>);
 struct Place {
     endpoint: Endpoint,
     security: Security,
-<<<<<<< HEAD
     #[cfg(feature = "tcp")]
     keys: Keys,
-=======
     limits: ListenLimits,
->>>>>>> main
 }
 
 impl Target {
     /// Names an endpoint, to dial or to listen at; opens nothing.
-<<<<<<< HEAD
-    pub(crate) fn new(endpoint: Endpoint, security: Security) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, security: Security, limits: ListenLimits) -> Self {
         Self(Arc::new(Place {
             #[cfg(feature = "tcp")]
             keys: Keys::new(&endpoint, &security),
-            endpoint,
-            security,
-        }))
-=======
-    pub(crate) fn new(endpoint: Endpoint, security: Security, limits: ListenLimits) -> Self {
-        Self(Arc::new(Place {
             endpoint,
             security,
             limits,
@@ -81,7 +71,6 @@ impl Target {
     /// Returns what is taken from those who connect.
     pub(crate) fn limits(&self) -> ListenLimits {
         self.0.limits
->>>>>>> main
     }
 
     /// Returns how it is protected.

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::acceptor::Arrival;
 use super::budget::Budget;
+use super::dial::Target;
 use super::line::{Duplex, Line};
 use super::password;
 use super::reader::FrameReader;
@@ -17,7 +18,7 @@ use super::turnstile::{Ticket, Turnstile};
 use super::unreached::Unreached;
 use super::write_in_time;
 use crate::error::Phase;
-use crate::security::{Identity, Security};
+use crate::security::Identity;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{
     self, Code, Hello, Limits, POSITIONS_LIMIT, PositionList, Reject, VERSION, Welcome,
@@ -67,7 +68,7 @@ impl Drop for Pass {
 pub(super) struct House {
     pub(super) service: String,
     pub(super) checksummed: bool,
-    pub(super) security: Security,
+    pub(super) target: Target,
     pub(super) turnstile: Mutex<Turnstile>,
     pub(super) budget: Arc<Budget>,
 }
@@ -84,7 +85,7 @@ pub(super) async fn greet(
         is_private,
         offers,
         ..
-    } = arrival.open(&house.security).await?;
+    } = arrival.open(&house.target).await?;
     let (reader, mut writer) = split(stream);
     let mut reader =
         FrameReader::new(reader, Scanner::new(house.checksummed)).sharing(house.budget.share());
@@ -159,12 +160,12 @@ impl House {
     ) -> Result<Identity, (Code, String)> {
         #[cfg(all(feature = "unix", unix))]
         if let Identity::Uid(uid) = known
-            && !super::unix::may_enter(uid, &self.security.allow_uids)
+            && !super::unix::may_enter(uid, &self.target.security().allow_uids)
         {
             let text = format!("user {uid} may not connect to `{}`", self.service);
             return Err((Code::Unauthorized, text));
         }
-        let demanded = password::credentials(&self.security).map_err(|error| {
+        let demanded = password::credentials(self.target.security()).map_err(|error| {
             tracing::error!(service = %self.service, %error, "nobody can be let in");
             let text = "the service cannot check passwords at present";
             (Code::Busy, text.to_owned())

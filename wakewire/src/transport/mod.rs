@@ -17,13 +17,10 @@ pub(crate) mod reader;
 mod rewound;
 #[cfg(feature = "tcp")]
 mod tcp;
-<<<<<<< HEAD
 #[cfg(feature = "tcp")]
 #[cfg_attr(not(feature = "tls"), path = "tls/absent.rs")]
 mod tls;
-=======
 mod turnstile;
->>>>>>> main
 #[cfg(all(feature = "unix", unix))]
 mod unix;
 pub(crate) mod unreached;
