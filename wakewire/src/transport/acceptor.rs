@@ -13,6 +13,7 @@ use super::tcp;
 #[cfg(all(feature = "unix", unix))]
 use super::unix;
 use super::unreached::Unreached;
+#[cfg(any(all(feature = "unix", unix), feature = "tcp"))]
 use crate::endpoint::Endpoint;
 #[cfg(feature = "tcp")]
 use crate::security::TlsMode;
@@ -35,6 +36,9 @@ pub(crate) enum Arrival {
     Unix(tokio::net::UnixStream),
     #[cfg(feature = "tcp")]
     Tcp(tokio::net::TcpStream, IpAddr),
+    #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+    #[expect(dead_code, reason = "it cannot be made")]
+    None(std::convert::Infallible),
 }
 
 impl Acceptor {
@@ -97,6 +101,8 @@ impl Arrival {
             Self::Unix(_) => None,
             #[cfg(feature = "tcp")]
             Self::Tcp(_, address) => Some(*address),
+            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+            Self::None(never) => match *never {},
         }
     }
 
@@ -105,6 +111,10 @@ impl Arrival {
     /// # Cancel safety
     ///
     /// Dropped early, the connection is closed.
+    #[cfg_attr(
+        not(feature = "tcp"),
+        allow(unused_variables, reason = "a Unix socket has nothing to agree on")
+    )]
     pub(crate) async fn open(self, target: &Target) -> Result<Line, Unreached> {
         match self {
             #[cfg(all(feature = "unix", unix))]
@@ -120,6 +130,8 @@ impl Arrival {
                     _ => negotiation::accept(line, target.security().tls, target.keys()).await,
                 }
             }
+            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+            Self::None(never) => match never {},
         }
     }
 }
