@@ -15,6 +15,7 @@ use super::unix;
 use super::unreached::Unreached;
 #[cfg(feature = "ws")]
 use super::ws;
+#[cfg(any(all(feature = "unix", unix), feature = "tcp"))]
 use crate::endpoint::Endpoint;
 #[cfg(feature = "tcp")]
 use crate::security::TlsMode;
@@ -37,6 +38,9 @@ pub(crate) enum Arrival {
     Unix(tokio::net::UnixStream),
     #[cfg(feature = "tcp")]
     Tcp(tokio::net::TcpStream, IpAddr),
+    #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+    #[expect(dead_code, reason = "it cannot be made")]
+    None(std::convert::Infallible),
 }
 
 impl Acceptor {
@@ -110,6 +114,8 @@ impl Arrival {
             Self::Unix(_) => None,
             #[cfg(feature = "tcp")]
             Self::Tcp(_, address) => Some(*address),
+            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+            Self::None(never) => match *never {},
         }
     }
 
@@ -118,6 +124,10 @@ impl Arrival {
     /// # Cancel safety
     ///
     /// Dropped early, the connection is closed.
+    #[cfg_attr(
+        not(feature = "tcp"),
+        allow(unused_variables, reason = "a Unix socket has nothing to agree on")
+    )]
     pub(crate) async fn open(self, target: &Target) -> Result<Line, Unreached> {
         match self {
             #[cfg(all(feature = "unix", unix))]
@@ -142,6 +152,8 @@ impl Arrival {
                     _ => negotiation::accept(line, target.security().tls, target.keys()).await,
                 }
             }
+            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+            Self::None(never) => match never {},
         }
     }
 }
