@@ -18,17 +18,7 @@ pub(super) fn reachable(name: &str, config: &ServiceConfig) -> Result<Target, Si
                 .hint("name a relay or a direct service"),
         ));
     };
-    let scheme = endpoint.scheme();
-    if !scheme.is_built_in() {
-        let cause = format!("`{}` is not built into this version", scheme.name());
-        let failure = failure.endpoint(endpoint.to_string()).because(cause);
-        return Err(SinkError::InvalidConfig(
-            failure.hint("use `unix://` or `tcp://`"),
-        ));
-    }
-    Ok(Target::new(
-        endpoint.clone(),
-        config.security.clone(),
-        config.limits,
-    ))
+    Target::new(endpoint.clone(), config.security.clone(), config.limits)
+        .built_in()
+        .map_err(|unreached| unreached.error(failure.endpoint(endpoint.to_string())))
 }

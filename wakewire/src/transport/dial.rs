@@ -16,9 +16,9 @@ use super::ws;
 #[cfg(feature = "tcp")]
 use super::{negotiation, tcp};
 use super::{not_built_in, password};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Scheme};
 use crate::error::Phase;
-use crate::security::{Credentials, ListenLimits, Security};
+use crate::security::{Credentials, ListenLimits, Security, TlsMode};
 
 /// Where connections come from.
 pub(crate) trait Dial: Send + Sync {
@@ -45,7 +45,7 @@ impl Future for Opening {
     }
 }
 
-/// An endpoint, and how it is protected.
+/// An endpoint, how it is protected, and what who listens there takes.
 #[derive(Clone, Debug)]
 pub(crate) struct Target(Arc<Place>);
 
@@ -73,6 +73,24 @@ impl Target {
     /// Returns what is taken from those who connect.
     pub(crate) fn limits(&self) -> ListenLimits {
         self.0.limits
+    }
+
+    /// Finds out whether this build can open it as privately as it must be.
+    ///
+    /// # Errors
+    ///
+    /// Our own configuration asks for what is not there.
+    pub(crate) fn built_in(self) -> Result<Self, Unreached> {
+        let scheme = self.endpoint().scheme();
+        let wanted = match scheme {
+            Scheme::Tcp if self.security().tls == TlsMode::Require => Scheme::Tls,
+            scheme => scheme,
+        };
+        if scheme.is_built_in() && wanted.is_built_in() {
+            return Ok(self);
+        }
+        let cause = not_built_in(wanted);
+        Err(Unreached::misconfigured(Phase::Resolve, cause).hint(Scheme::advice()))
     }
 
     /// Returns how it is protected.
