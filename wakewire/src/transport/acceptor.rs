@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
+use super::budget::Share;
 use super::dial::Target;
 use super::line::Line;
 #[cfg(feature = "tcp")]
@@ -119,16 +120,25 @@ impl Arrival {
         }
     }
 
-    /// Does what the transport asks for before the first frame.
+    /// Does what the transport asks for before the first frame. `share` is for what a transport itself holds of
+    /// frames that are not whole.
     ///
     /// # Cancel safety
     ///
     /// Dropped early, the connection is closed.
-    #[cfg_attr(
-        not(feature = "tcp"),
-        allow(unused_variables, reason = "a Unix socket has nothing to agree on")
-    )]
-    pub(crate) async fn open(self, target: &Target) -> Result<Line, Unreached> {
+    pub(super) async fn open(
+        self,
+        #[cfg_attr(
+            not(feature = "tcp"),
+            expect(unused_variables, reason = "a Unix socket has nothing to agree on")
+        )]
+        target: &Target,
+        #[cfg_attr(
+            not(feature = "ws"),
+            expect(unused_variables, reason = "the others hold nothing")
+        )]
+        share: Share,
+    ) -> Result<Line, Unreached> {
         match self {
             #[cfg(all(feature = "unix", unix))]
             Self::Unix(stream) => Ok(unix::admit(stream)?),
@@ -147,7 +157,7 @@ impl Arrival {
                         } else {
                             line
                         };
-                        ws::accept(line, target.endpoint()).await
+                        ws::accept(line, target.endpoint(), share).await
                     }
                     _ => negotiation::accept(line, target.security().tls, target.keys()).await,
                 }
