@@ -128,7 +128,7 @@ impl<C: MessageCodec> Connection<C> {
         })?;
         let security = settings.security.clone();
         let target = Target::new(endpoint.clone(), security, ListenLimits::default())
-            .built_in()
+            .sound()
             .map_err(|unreached| {
                 let failure = Failure::new(settings.service.as_str());
                 unreached.error(failure.endpoint(endpoint.to_string()))

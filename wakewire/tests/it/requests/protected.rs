@@ -44,8 +44,11 @@ async fn every_transport_carries_requests_and_messages_and_their_end() {
         (tcp(), TlsMode::Prefer),
         (tcp(), TlsMode::Require),
         (format!("tls://127.0.0.1:{}", free_port()), TlsMode::Prefer),
-        (format!("ws://127.0.0.1:{}/x", free_port()), TlsMode::Off),
-        (format!("wss://127.0.0.1:{}/x", free_port()), TlsMode::Off),
+        (format!("ws://127.0.0.1:{}/x", free_port()), TlsMode::Prefer),
+        (
+            format!("wss://127.0.0.1:{}/x", free_port()),
+            TlsMode::Prefer,
+        ),
     ] {
         let security = with_mode(security.clone(), mode);
         let working = Working::default();
