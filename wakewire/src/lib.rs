@@ -35,6 +35,7 @@
 )]
 
 mod backoff;
+pub mod connection;
 mod delivery;
 mod dialer;
 mod domain;

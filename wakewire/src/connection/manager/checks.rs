@@ -1,0 +1,146 @@
+//! Pings that decide about the health of nodes, and the task that sends them to those that are out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+use super::Shared;
+use crate::connection::clock;
+use crate::connection::health::Check;
+use crate::connection::node::NodeConnection;
+
+/// Sees to it that nodes that are out are checked.
+pub(super) fn start<C: NodeConnection>(shared: &Arc<Shared<C>>) {
+    let Ok(runtime) = Handle::try_current() else {
+        return;
+    };
+    {
+        let mut standing = shared.standing.lock();
+        if standing.closed || std::mem::replace(&mut standing.checking, true) {
+            return;
+        }
+    }
+    let checker = Checker {
+        shared: Arc::clone(shared),
+        done: false,
+    };
+    shared.task.start(&runtime, checker.run(runtime.clone()));
+}
+
+/// Checks these nodes, all at once.
+pub(super) async fn check_all<C: NodeConnection>(
+    shared: &Arc<Shared<C>>,
+    nodes: Vec<usize>,
+    within: Duration,
+    runtime: &Handle,
+) {
+    let mut checks = JoinSet::new();
+    for index in nodes {
+        let shared = Arc::clone(shared);
+        checks.spawn_on(async move { check(&shared, index, within).await }, runtime);
+    }
+    while checks.join_next().await.is_some() {}
+}
+
+/// The task's hold on the manager: if its runtime ends, the next failure starts another.
+struct Checker<C: NodeConnection> {
+    shared: Arc<Shared<C>>,
+    done: bool,
+}
+
+impl<C: NodeConnection> Checker<C> {
+    /// Works while nodes are out.
+    async fn run(mut self, runtime: Handle) {
+        loop {
+            let (due, next) = {
+                let mut standing = self.shared.standing.lock();
+                let next = standing.cluster.next_check();
+                let Some(next) = next.filter(|_| !standing.closed) else {
+                    standing.checking = false;
+                    self.done = true;
+                    return;
+                };
+                (standing.cluster.due(clock::now()), next)
+            };
+            if due.is_empty() {
+                tokio::select! {
+                    () = sleep_until(Instant::from_std(next)) => {}
+                    () = self.shared.changed.notified() => {}
+                }
+            } else {
+                check_all(&self.shared, due, LIMIT, &runtime).await;
+            }
+        }
+    }
+}
+
+impl<C: NodeConnection> Drop for Checker<C> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.shared.standing.lock().checking = false;
+        }
+    }
+}
+
+/// Pings one node until it is clear whether it is well, at most this long, and notes it.
+async fn check<C: NodeConnection>(shared: &Arc<Shared<C>>, index: usize, within: Duration) {
+    let was_healthy = shared.standing.lock().cluster.is_healthy(index);
+    let mut check = Check::new(was_healthy);
+    let pings = async {
+        loop {
+            let answered = ping(shared, index, within / 4).await;
+            if let Some(verdict) = check.pinged(answered) {
+                return verdict;
+            }
+            if !answered {
+                sleep(within / 16).await;
+            }
+        }
+    };
+    let deadline = Instant::now().checked_add(within);
+    let is_well = match deadline {
+        Some(deadline) => timeout_at(deadline, pings).await.unwrap_or(false),
+        None => pings.await,
+    };
+    let (now, date) = (clock::now(), clock::date());
+    let changed = {
+        let mut standing = shared.standing.lock();
+        if is_well {
+            standing.cluster.passed(index, now, date)
+        } else {
+            standing.cluster.missed(index, now, date, rand::random())
+        }
+    };
+    if changed {
+        shared.told(index, is_well);
+    }
+}
+
+/// Returns whether the node answered one ping. Opening the connection may take all the time of the check.
+async fn ping<C: NodeConnection>(shared: &Shared<C>, index: usize, limit: Duration) -> bool {
+    let Some(node) = shared.nodes.get(index) else {
+        return false;
+    };
+    let answered = async |connection: &C| {
+        let answer = timeout(limit, connection.ping(limit)).await;
+        matches!(answer, Ok(Ok(())))
+    };
+    // Beside what is under way: all connections may be in use.
+    if let Some(connection) = node.pool.any_in_use() {
+        return answered(&connection).await;
+    }
+    let Ok(connection) = node.pool.get(false).await else {
+        return false;
+    };
+    let is_well = answered(&connection).await;
+    if !is_well {
+        connection.discard();
+    }
+    is_well
+}
+
+/// How long the check of a node that is out may take.
+const LIMIT: Duration = Duration::from_secs(1);

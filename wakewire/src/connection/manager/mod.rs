@@ -1,0 +1,423 @@
+//! Many nodes: which are well, which gets the next request, and what happens when it fails.
+
+mod checks;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::balance::Balance;
+use super::clock;
+use super::config::ConnectionConfig;
+use super::health::{Cluster, NodeHealth, NodeId};
+use super::node::NodeConnection;
+use super::pool::{self, Pool, PoolStatistics, PooledConnection};
+use super::report::DisconnectReport;
+use super::retry::Retrier;
+use super::task::Task;
+use crate::endpoint::Endpoint;
+use crate::error::{Failure, Phase, SinkError};
+
+/// A client of a cluster: a pool for each node, their health, and a balance between those that are well.
+///
+/// A node is taken for healthy until something else is known. It is put out when five requests to it failed in a row,
+/// or when a [check](Self::health_check_all_nodes) found it silent, and gets no request until a ping shows that it is
+/// back: at first after some 5 s, and twice as long, up to 300 s, each time that it fails again soon. Failed requests
+/// never put out the last healthy node. When checks have put out all of them, the one that is allowed back first is
+/// used nevertheless. A node that [`mark_node_unhealthy`](Self::mark_node_unhealthy) put out gets nothing in any case,
+/// until [`mark_node_healthy`](Self::mark_node_healthy).
+///
+/// Nothing is opened before the first request. One task checks the nodes that are out, while there are any.
+pub struct ConnectionManager<C: NodeConnection> {
+    shared: Arc<Shared<C>>,
+}
+
+struct Shared<C: NodeConnection> {
+    nodes: Vec<Node<C>>,
+    standing: Mutex<Standing>,
+    retrier: Retrier,
+    timeout: Duration,
+    turn: AtomicUsize,
+    /// Health has changed; for the task.
+    changed: Notify,
+    task: Task,
+}
+
+struct Node<C: NodeConnection> {
+    id: NodeId,
+    pool: Pool<C>,
+}
+
+struct Standing {
+    cluster: Cluster,
+    balance: Balance,
+    closed: bool,
+    /// Whether the task runs.
+    checking: bool,
+}
+
+impl<C: NodeConnection> ConnectionManager<C> {
+    /// Makes a manager of the nodes that the configuration names; `open` opens a connection to one. Opens nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidConfig`, as [`ConnectionConfig::validate`].
+    pub fn with_opener<F, Fut>(config: &ConnectionConfig, open: F) -> Result<Self, SinkError>
+    where
+        F: Fn(Endpoint) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<C, SinkError>> + Send + 'static,
+    {
+        let open = Arc::new(open);
+        let nodes: Vec<_> = config
+            .endpoints()?
+            .into_iter()
+            .map(|endpoint| {
+                let open = Arc::clone(&open);
+                let name: Arc<str> = endpoint.to_string().into();
+                Node {
+                    id: NodeId::from(Arc::clone(&name)),
+                    pool: Pool::new(name, config.pool_config.clone(), move || {
+                        open(endpoint.clone())
+                    }),
+                }
+            })
+            .collect();
+        Ok(Self {
+            shared: Arc::new(Shared {
+                standing: Mutex::new(Standing {
+                    cluster: Cluster::new(nodes.len()),
+                    balance: Balance::default(),
+                    closed: false,
+                    checking: false,
+                }),
+                nodes,
+                retrier: Retrier::new(config.retry_config.clone()),
+                timeout: config.timeout(),
+                turn: AtomicUsize::new(0),
+                changed: Notify::new(),
+                task: Task::default(),
+            }),
+        })
+    }
+
+    /// Sets how requests are spread.
+    #[must_use]
+    pub fn with_balance(self, balance: Balance) -> Self {
+        self.shared.standing.lock().balance = balance;
+        self
+    }
+
+    /// Returns a connection to a node that is well. When it cannot be opened, the next node is tried.
+    ///
+    /// What is done with it tells the manager nothing about the node, except when it cannot be opened;
+    /// [`execute`](Self::execute) does.
+    ///
+    /// # Errors
+    ///
+    /// The last error when no node can be reached; `Timeout` when all connections are in use; `ConnectionFailed` when
+    /// every node was marked unhealthy; `Closed`; `NoRuntime`. Takes at most `connection_timeout_ms` for each node.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, nothing is leaked.
+    pub async fn get_connection(&self) -> Result<PooledConnection<C>, SinkError> {
+        let (_, connection) = self.shared.connect(None).await?;
+        Ok(connection)
+    }
+
+    /// Does something on a connection to a node that is well, and repeats it, on another node if there is one, when
+    /// it was certainly not processed.
+    ///
+    /// `operation` may keep the connection only as long as its future lives. One that breaks or goes silent under it is
+    /// not used again.
+    ///
+    /// # Errors
+    ///
+    /// The last error, of `operation` or of [`get_connection`](Self::get_connection).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the connection goes back; what `operation` promises holds.
+    pub async fn execute<T, F, Fut>(&self, operation: F) -> Result<T, SinkError>
+    where
+        F: Fn(Arc<C>) -> Fut,
+        Fut: Future<Output = Result<T, SinkError>>,
+    {
+        self.shared.execute(&self.shared.retrier, operation).await
+    }
+
+    /// The same for something that does no harm when it is processed twice: it is repeated as well when the
+    /// connection broke, or the time ran out, after it was written.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`execute`](Self::execute).
+    pub async fn execute_idempotent<T, F, Fut>(&self, operation: F) -> Result<T, SinkError>
+    where
+        F: Fn(Arc<C>) -> Fut,
+        Fut: Future<Output = Result<T, SinkError>>,
+    {
+        let retrier = self.shared.retrier.clone().idempotent();
+        self.shared.execute(&retrier, operation).await
+    }
+
+    /// Pings every node, all at once, and returns what is known then.
+    ///
+    /// A node that does not answer within `timeout_ms`, asked up to three times, is unhealthy from now on: one that
+    /// refuses, one that accepts and closes, one that accepts and is silent. One that answers twice is healthy again,
+    /// unless it has been put out repeatedly and its time is not over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, some nodes were checked and some were not.
+    pub async fn health_check_all_nodes(&self) -> Vec<NodeHealth> {
+        let shared = &self.shared;
+        if let Ok(runtime) = Handle::try_current()
+            && !shared.standing.lock().closed
+        {
+            let all = (0..shared.nodes.len()).collect();
+            checks::check_all(shared, all, shared.timeout, &runtime).await;
+        }
+        self.node_health()
+    }
+
+    /// Returns what is known of every node, in the order of the configuration.
+    pub fn node_health(&self) -> Vec<NodeHealth> {
+        let standing = self.shared.standing.lock();
+        let nodes = self.shared.nodes.iter().enumerate();
+        nodes
+            .filter_map(|(index, node)| standing.cluster.health(index, node.id.clone()))
+            .collect()
+    }
+
+    /// Puts a node out by hand: it gets no request, whatever checks say, until it is marked healthy again. Returns
+    /// whether there is such a node.
+    pub fn mark_node_unhealthy(&self, node_id: &NodeId) -> bool {
+        let Some(index) = self.shared.index(node_id) else {
+            return false;
+        };
+        self.shared.standing.lock().cluster.hold(index);
+        self.shared.changed.notify_one();
+        self.shared.rest(index);
+        true
+    }
+
+    /// Takes a node back by hand, whatever is known of it. Returns whether there is such a node.
+    pub fn mark_node_healthy(&self, node_id: &NodeId) -> bool {
+        let Some(index) = self.shared.index(node_id) else {
+            return false;
+        };
+        let now = clock::now();
+        self.shared.standing.lock().cluster.release(index, now);
+        self.shared.changed.notify_one();
+        true
+    }
+
+    /// Returns how many connections are open to all nodes.
+    pub fn total_connections(&self) -> usize {
+        self.shared.pools().map(Pool::total_connections).sum()
+    }
+
+    /// Returns what the pool of every node counted, in the order of the configuration.
+    pub fn statistics(&self) -> Vec<(NodeId, PoolStatistics)> {
+        let nodes = self.shared.nodes.iter();
+        nodes
+            .map(|node| (node.id.clone(), node.pool.statistics()))
+            .collect()
+    }
+
+    /// Closes everything for good, within this time: see [`Pool::close`]. Afterwards no task and no connection is left,
+    /// and every call gets `Closed`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the manager is closed; dropped later, what is in use is closed when it comes back.
+    pub async fn disconnect(&self, within: Duration) -> DisconnectReport {
+        let shared = &self.shared;
+        shared.shut();
+        let report = pool::close_all(shared.pools(), within).await;
+        if Handle::try_current().is_ok() {
+            // It was told to end long ago.
+            shared.task.ended(tokio::time::Instant::now()).await;
+        }
+        report
+    }
+}
+
+impl<C: NodeConnection> Drop for ConnectionManager<C> {
+    fn drop(&mut self) {
+        self.shared.shut();
+        self.shared.pools().for_each(Pool::shut);
+    }
+}
+
+impl<C: NodeConnection> fmt::Debug for ConnectionManager<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionManager")
+            .field("health", &self.node_health())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C: NodeConnection> Shared<C> {
+    async fn execute<T, F, Fut>(
+        self: &Arc<Self>,
+        retrier: &Retrier,
+        operation: F,
+    ) -> Result<T, SinkError>
+    where
+        F: Fn(Arc<C>) -> Fut,
+        Fut: Future<Output = Result<T, SinkError>>,
+    {
+        let failed = AtomicUsize::new(NO_NODE);
+        let attempt = || async {
+            let (index, connection) = self.connect(Some(failed.load(Ordering::Relaxed))).await?;
+            let result = operation(connection.connection()).await;
+            failed.store(index, Ordering::Relaxed);
+            let blame = result.as_ref().map_or_else(blame, |_| Blame::Nobody);
+            self.record(index, blame);
+            if blame == Blame::Node {
+                connection.discard();
+            }
+            result
+        };
+        retrier.execute(attempt).await
+    }
+
+    /// Returns a connection and the index of its node; not one to `failed` if there is another.
+    async fn connect(
+        self: &Arc<Self>,
+        failed: Option<usize>,
+    ) -> Result<(usize, PooledConnection<C>), SinkError> {
+        let mut tried = Vec::new();
+        let mut last = None;
+        while let Some((index, node)) = self.choose(&tried, failed)? {
+            let error = match node.pool.get_connection().await {
+                Ok(connection) => return Ok((index, connection)),
+                Err(error) => error,
+            };
+            self.record(index, blame(&error));
+            tried.push(index);
+            last = Some(error);
+        }
+        Err(last.unwrap_or_else(|| {
+            let failure = Failure::new("")
+                .phase(Phase::Dial)
+                .because("every node is marked unhealthy");
+            SinkError::ConnectionFailed(failure.hint("`mark_node_healthy` takes one back"))
+        }))
+    }
+
+    /// Chooses a node that was not tried; none when all were.
+    fn choose(
+        &self,
+        tried: &[usize],
+        failed: Option<usize>,
+    ) -> Result<Option<(usize, &Node<C>)>, SinkError> {
+        let (mut candidates, balance) = {
+            let standing = self.standing.lock();
+            if standing.closed {
+                return Err(SinkError::Closed(Failure::new("")));
+            }
+            (standing.cluster.candidates(), standing.balance)
+        };
+        candidates.retain(|index| !tried.contains(index));
+        if candidates.len() > 1 {
+            candidates.retain(|index| Some(*index) != failed);
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let units = [rand::random(), rand::random()];
+        let load = |index: usize| self.nodes.get(index).map_or(0, |node| node.pool.load());
+        let chosen = balance.choose(&candidates, turn, units, load);
+        Ok(chosen.and_then(|index| Some((index, self.nodes.get(index)?))))
+    }
+
+    /// Notes what a request says about its node.
+    fn record(self: &Arc<Self>, index: usize, blame: Blame) {
+        let now = clock::now();
+        let mut standing = self.standing.lock();
+        let cluster = &mut standing.cluster;
+        match blame {
+            Blame::Nobody if cluster.succeeded(index, now) => {
+                drop(standing);
+                self.told(index, true);
+            }
+            Blame::Node if cluster.failed(index, now, rand::random()) => {
+                drop(standing);
+                self.told(index, false);
+            }
+            Blame::Nobody | Blame::Node | Blame::Ourselves => {}
+        }
+    }
+
+    /// Does what follows from a node's coming or going.
+    fn told(self: &Arc<Self>, index: usize, is_healthy: bool) {
+        let node = self.nodes.get(index).map(|node| node.id.as_str());
+        tracing::info!(node, is_healthy, "the health of a node has changed");
+        self.changed.notify_one();
+        if !is_healthy {
+            self.rest(index);
+            checks::start(self);
+        }
+    }
+
+    fn rest(&self, index: usize) {
+        if let Some(node) = self.nodes.get(index) {
+            node.pool.rest();
+        }
+    }
+
+    fn shut(&self) {
+        self.standing.lock().closed = true;
+        self.task.abort();
+    }
+
+    fn index(&self, node_id: &NodeId) -> Option<usize> {
+        self.nodes.iter().position(|node| node.id == *node_id)
+    }
+
+    fn pools(&self) -> impl Iterator<Item = &Pool<C>> + Clone {
+        self.nodes.iter().map(|node| &node.pool)
+    }
+}
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blame {
+    /// The node answered.
+    Nobody,
+    Node,
+    /// It says nothing about the node.
+    Ourselves,
+}
+
+fn blame(error: &SinkError) -> Blame {
+    match error {
+        // It was our own queue that was too long.
+        SinkError::Timeout(failure) if failure.failed_phase() == Some(Phase::Accept) => {
+            Blame::Ourselves
+        }
+        SinkError::ConnectionFailed(_)
+        | SinkError::ConnectionLost(_)
+        | SinkError::Timeout(_)
+        | SinkError::Io(_)
+        | SinkError::Protocol(_)
+        | SinkError::Unauthorized(_)
+        | SinkError::Overloaded(_) => Blame::Node,
+        SinkError::RequestFailed(_) => Blame::Nobody,
+        _ => Blame::Ourselves,
+    }
+}
+
+/// An index that no node has.
+const NO_NODE: usize = usize::MAX;

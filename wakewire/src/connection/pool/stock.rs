@@ -1,0 +1,478 @@
+//! What a pool has and who waits for it, as values. No I/O, no clock.
+//!
+//! `C` is a handle to a connection and `W` one to somebody who waits. Whatever is to be closed is put into a list that
+//! the shell empties; whatever is granted is returned.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::statistics::{ClosedConnections, PoolStatistics};
+use crate::backoff::LazyConfig;
+use crate::connection::config::PoolConfig;
+use crate::error::SinkError;
+
+/// All connections to one node: those that lie idle, those in use, those being opened; and a queue.
+///
+/// Whoever comes gets the connection that was used last, so that the others may grow old and go. Whoever waits gets
+/// the first that comes free or is opened, in the order of coming. One that is dead, old or was idle for too long is
+/// given to nobody.
+#[derive(Debug)]
+pub(super) struct Stock<C, W> {
+    limits: PoolConfig,
+    /// The one used last at the back. While somebody waits there is none.
+    idle: VecDeque<Kept<C>>,
+    in_use: HashMap<u64, Kept<C>>,
+    opening: usize,
+    /// By ticket, which only grows.
+    waiters: VecDeque<(u64, W)>,
+    /// The next ticket, or number of a connection.
+    next: u64,
+    warm: Warmth,
+    /// What left and is not closed yet.
+    closing: Vec<C>,
+    closed: bool,
+    last_error: Option<SinkError>,
+    counts: PoolStatistics,
+    /// Whether somebody carries out the plans.
+    pub(super) kept: bool,
+}
+
+#[derive(Debug)]
+struct Kept<C> {
+    id: u64,
+    connection: C,
+    opened: Instant,
+    /// The end of its lifetime.
+    ends: Instant,
+    /// How long the peer lets it lie idle, less a fifth.
+    allowed: Option<Duration>,
+    idle_since: Instant,
+}
+
+/// A connection that was handed out; it comes back by its number.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Lease<C> {
+    pub(super) id: u64,
+    pub(super) connection: C,
+}
+
+/// Whether `min_connections` are wanted, and how that goes.
+#[derive(Debug, Default)]
+struct Warmth {
+    wanted: bool,
+    failures: u32,
+    /// Something was lost since the last plan.
+    lost: bool,
+    not_before: Option<Instant>,
+}
+
+/// Why a connection leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    Idle,
+    Lifetime,
+    Lost,
+    Shut,
+    Cut,
+}
+
+/// What is to be done now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Plan<C> {
+    /// To be closed.
+    pub(super) closing: Vec<C>,
+    /// How many are to be opened; they are counted as being opened from now on.
+    pub(super) open: usize,
+    /// When to ask again at the latest.
+    pub(super) wake: Option<Instant>,
+    /// Whether nothing is left that needs plans, what is being closed aside.
+    pub(super) done: bool,
+}
+
+impl<C: Clone, W> Stock<C, W> {
+    pub(super) fn new(limits: PoolConfig) -> Self {
+        Self {
+            limits,
+            idle: VecDeque::new(),
+            in_use: HashMap::new(),
+            opening: 0,
+            waiters: VecDeque::new(),
+            next: 0,
+            warm: Warmth::default(),
+            closing: Vec::new(),
+            closed: false,
+            last_error: None,
+            counts: PoolStatistics::default(),
+            kept: false,
+        }
+    }
+
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn last_error(&self) -> Option<SinkError> {
+        self.last_error.clone()
+    }
+
+    /// Somebody wants a connection. Returns the one used last that is good; `use_` says that it is a use, after which
+    /// `min_connections` are kept, and not a check.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        is_use: bool,
+        is_open: impl Fn(&C) -> bool,
+    ) -> Option<Lease<C>> {
+        self.counts.gets += 1;
+        self.warm.wanted |= is_use && self.limits.min_connections > 0;
+        while let Some(kept) = self.idle.pop_back() {
+            let above = self.total() >= self.limits.min_connections;
+            match self.fault(&kept, above, now, &is_open) {
+                Some(reason) => self.discard(kept, reason, now),
+                None => return Some(self.lend(kept)),
+            }
+        }
+        None
+    }
+
+    /// Queues somebody who found none; the ticket is for [`leave`](Self::leave).
+    pub(super) fn wait(&mut self, waiter: W) -> u64 {
+        self.counts.waits += 1;
+        let ticket = self.number();
+        self.waiters.push_back((ticket, waiter));
+        ticket
+    }
+
+    /// Somebody waits no longer. `None` when he was answered.
+    pub(super) fn leave(&mut self, ticket: u64) -> Option<W> {
+        let place = self
+            .waiters
+            .binary_search_by_key(&ticket, |(ticket, _)| *ticket);
+        let (_, waiter) = self.waiters.remove(place.ok()?)?;
+        Some(waiter)
+    }
+
+    /// Somebody's time ran out.
+    pub(super) const fn timed_out(&mut self) {
+        self.counts.timeouts += 1;
+    }
+
+    /// A connection comes back; who waits longest gets it.
+    pub(super) fn give_back(
+        &mut self,
+        id: u64,
+        usable: bool,
+        now: Instant,
+    ) -> Option<(W, Lease<C>)> {
+        // One that was cut off is no longer known.
+        let kept = self.in_use.remove(&id)?;
+        let reason = if self.closed {
+            Some(Reason::Shut)
+        } else if !usable {
+            Some(Reason::Lost)
+        } else if now >= kept.ends {
+            Some(Reason::Lifetime)
+        } else {
+            None
+        };
+        match reason {
+            Some(reason) => {
+                self.discard(kept, reason, now);
+                None
+            }
+            None => self.place(kept, now),
+        }
+    }
+
+    /// A connection was opened. `unit` is a uniform random number in [0, 1).
+    pub(super) fn opened(
+        &mut self,
+        connection: C,
+        announced: Option<Duration>,
+        now: Instant,
+        unit: f64,
+    ) -> Option<(W, Lease<C>)> {
+        self.opening = self.opening.saturating_sub(1);
+        self.counts.opened += 1;
+        let lifetime = Duration::from_millis(self.limits.max_lifetime_ms);
+        let shorter = VARIANCE.mul_add(-unit.clamp(0.0, 1.0), 1.0);
+        let kept = Kept {
+            id: self.number(),
+            connection,
+            opened: now,
+            ends: after(now, lifetime.mul_f64(shorter)),
+            allowed: announced.map(|announced| announced.mul_f64(BEFORE_THE_PEER)),
+            idle_since: now,
+        };
+        if self.closed {
+            self.discard(kept, Reason::Shut, now);
+            return None;
+        }
+        self.place(kept, now)
+    }
+
+    /// One could not be opened; who waits longest is told.
+    pub(super) fn open_failed(&mut self, error: SinkError, now: Instant, unit: f64) -> Option<W> {
+        self.opening = self.opening.saturating_sub(1);
+        self.counts.failed_opens += 1;
+        self.last_error = Some(error);
+        self.warm.failed(now, unit);
+        self.waiters.pop_front().map(|(_, waiter)| waiter)
+    }
+
+    /// Whoever was to carry out the plans is gone, with all that was being opened.
+    pub(super) fn abandoned(&mut self) -> Vec<W> {
+        self.kept = false;
+        self.opening = 0;
+        self.waiters.drain(..).map(|(_, waiter)| waiter).collect()
+    }
+
+    /// Retires what is dead or old and says what to do next.
+    pub(super) fn plan(
+        &mut self,
+        now: Instant,
+        unit: f64,
+        is_open: impl Fn(&C) -> bool,
+    ) -> Plan<C> {
+        self.sweep(now, is_open);
+        self.warm.settle(now, unit);
+        if self.idle.iter().any(|kept| is_proved(kept.opened, now)) {
+            self.warm.failures = 0;
+        }
+        let open = if self.closed { 0 } else { self.wanted(now) };
+        self.opening += open;
+        let lives = !self.waiters.is_empty() || self.total() > 0;
+        let done = self.closing.is_empty() && !lives && (self.closed || !self.warm.wanted);
+        self.kept &= !done;
+        Plan {
+            closing: std::mem::take(&mut self.closing),
+            open,
+            wake: self.wake(now),
+            done,
+        }
+    }
+
+    /// Retires what is dead, old, or idle for too long.
+    pub(super) fn sweep(&mut self, now: Instant, is_open: impl Fn(&C) -> bool) {
+        let mut above = self.total().saturating_sub(self.limits.min_connections);
+        // Those idle longest first: they are the ones above the minimum.
+        for kept in std::mem::take(&mut self.idle) {
+            match self.fault(&kept, above > 0, now, &is_open) {
+                Some(reason) => {
+                    self.discard(kept, reason, now);
+                    above = above.saturating_sub(1);
+                }
+                None => self.idle.push_back(kept),
+            }
+        }
+    }
+
+    /// The node is in trouble: what lies idle is not trusted, and nothing is kept until the next use.
+    pub(super) fn rest(&mut self, now: Instant) {
+        for kept in std::mem::take(&mut self.idle) {
+            self.discard(kept, Reason::Lost, now);
+        }
+        self.warm = Warmth::default();
+    }
+
+    /// Closes for good. Returns those who waited; what is in use is closed when it comes back.
+    pub(super) fn shut(&mut self, now: Instant) -> Vec<W> {
+        self.closed = true;
+        self.warm = Warmth::default();
+        for kept in std::mem::take(&mut self.idle) {
+            self.discard(kept, Reason::Shut, now);
+        }
+        self.waiters.drain(..).map(|(_, waiter)| waiter).collect()
+    }
+
+    /// Closes what is still in use.
+    pub(super) fn cut(&mut self, now: Instant) {
+        for kept in std::mem::take(&mut self.in_use).into_values() {
+            self.discard(kept, Reason::Cut, now);
+        }
+    }
+
+    /// Takes out what is to be closed.
+    pub(super) fn closing(&mut self) -> Vec<C> {
+        std::mem::take(&mut self.closing)
+    }
+
+    /// Returns any connection that is in use and good.
+    pub(super) fn any_in_use(&self, is_open: impl Fn(&C) -> bool) -> Option<C> {
+        let mut in_use = self.in_use.values().map(|kept| &kept.connection);
+        in_use.find(|connection| is_open(connection)).cloned()
+    }
+
+    /// Returns how many use a connection or wait for one.
+    pub(super) fn load(&self) -> usize {
+        self.in_use.len() + self.waiters.len()
+    }
+
+    /// Returns how many are open.
+    pub(super) fn open_connections(&self) -> usize {
+        self.idle.len() + self.in_use.len()
+    }
+
+    pub(super) fn statistics(&self) -> PoolStatistics {
+        PoolStatistics {
+            idle: self.idle.len(),
+            in_use: self.in_use.len(),
+            opening: self.opening,
+            waiting: self.waiters.len(),
+            ..self.counts
+        }
+    }
+
+    fn total(&self) -> usize {
+        self.open_connections() + self.opening
+    }
+
+    const fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn place(&mut self, mut kept: Kept<C>, now: Instant) -> Option<(W, Lease<C>)> {
+        if let Some((_, waiter)) = self.waiters.pop_front() {
+            return Some((waiter, self.lend(kept)));
+        }
+        kept.idle_since = now;
+        self.idle.push_back(kept);
+        None
+    }
+
+    fn lend(&mut self, mut kept: Kept<C>) -> Lease<C> {
+        // A number for each use: one who gives back twice gives back nothing.
+        kept.id = self.number();
+        let lease = Lease {
+            id: kept.id,
+            connection: kept.connection.clone(),
+        };
+        self.in_use.insert(kept.id, kept);
+        lease
+    }
+
+    /// Says why an idle connection must not be used any more. Below the minimum our own idle limit does not count.
+    fn fault(
+        &self,
+        kept: &Kept<C>,
+        above: bool,
+        now: Instant,
+        is_open: impl Fn(&C) -> bool,
+    ) -> Option<Reason> {
+        if !is_open(&kept.connection) {
+            Some(Reason::Lost)
+        } else if now >= kept.ends {
+            Some(Reason::Lifetime)
+        } else if now >= self.idle_until(kept, above) {
+            Some(Reason::Idle)
+        } else {
+            None
+        }
+    }
+
+    fn idle_until(&self, kept: &Kept<C>, above: bool) -> Instant {
+        let own = Duration::from_millis(self.limits.idle_timeout_ms);
+        let limits = [above.then_some(own), kept.allowed];
+        let limit = limits.into_iter().flatten().min();
+        limit.map_or(kept.ends, |limit| after(kept.idle_since, limit))
+    }
+
+    fn discard(&mut self, kept: Kept<C>, reason: Reason, now: Instant) {
+        let ClosedConnections {
+            idle,
+            lifetime,
+            lost,
+            shut,
+            cut,
+        } = &mut self.counts.closed;
+        *match reason {
+            Reason::Idle => idle,
+            Reason::Lifetime => lifetime,
+            Reason::Lost => lost,
+            Reason::Shut => shut,
+            Reason::Cut => cut,
+        } += 1;
+        if reason == Reason::Lost {
+            self.warm.lost(is_proved(kept.opened, now));
+        }
+        self.closing.push(kept.connection);
+    }
+
+    /// Returns how many more are to be opened: for those who wait, and to keep the minimum.
+    fn wanted(&self, now: Instant) -> usize {
+        let room = self.limits.max_connections.saturating_sub(self.total());
+        let awaited = self.waiters.len().saturating_sub(self.opening).min(room);
+        let total = self.total() + awaited;
+        let missing = self.limits.min_connections.saturating_sub(total);
+        let missing = missing.min(room - awaited);
+        let kept = if !self.warm.wanted || self.warm.not_before.is_some_and(|at| now < at) {
+            0
+        } else if self.warm.failures > 0 || self.open_connections() == 0 {
+            // One shows whether it is worth while.
+            missing.min(usize::from(self.opening + awaited == 0))
+        } else {
+            missing
+        };
+        awaited + kept
+    }
+
+    fn wake(&self, now: Instant) -> Option<Instant> {
+        let above = self.total() > self.limits.min_connections;
+        let ends = self
+            .idle
+            .iter()
+            .map(|kept| kept.ends.min(self.idle_until(kept, above)))
+            .min();
+        let look = (!self.idle.is_empty()).then(|| after(now, LOOK_EVERY));
+        let lacks = self.warm.wanted && self.total() < self.limits.min_connections;
+        let warm = self.warm.not_before.filter(|_| lacks && self.opening == 0);
+        [ends, look, warm].into_iter().flatten().min()
+    }
+}
+
+impl Warmth {
+    fn failed(&mut self, now: Instant, unit: f64) {
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(after(now, LazyConfig::default().delay(self.failures, unit)));
+    }
+
+    /// A connection was lost. One that had not proved itself counts as a failure to open it.
+    const fn lost(&mut self, proved: bool) {
+        self.failures = if proved {
+            0
+        } else {
+            self.failures.saturating_add(1)
+        };
+        self.lost = true;
+    }
+
+    /// Lets a pause follow what was lost: all clients of a node that was restarted notice it in the same moment.
+    fn settle(&mut self, now: Instant, unit: f64) {
+        if std::mem::take(&mut self.lost) {
+            let pause = LazyConfig::default().delay(self.failures.max(1), unit);
+            self.not_before = Some(after(now, pause));
+        }
+    }
+}
+
+/// A peer that accepts and hangs up is one that fails; who lived so long was not turned away at the door.
+fn is_proved(opened: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(opened) >= PROVED_AFTER
+}
+
+fn after(now: Instant, wait: Duration) -> Instant {
+    now.checked_add(wait).unwrap_or(now)
+}
+
+/// As for a dialer.
+const PROVED_AFTER: Duration = Duration::from_secs(5);
+
+/// By how much of its lifetime a connection may live shorter, so that they do not all end together: `HikariCP`'s.
+const VARIANCE: f64 = 0.25;
+
+/// Who closes first decides who may lose a request: we close before the peer does.
+const BEFORE_THE_PEER: f64 = 0.8;
+
+/// How often idle connections are looked at for those that the peer has closed.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
