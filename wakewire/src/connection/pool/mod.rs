@@ -3,15 +3,19 @@
 //! The rules are in [`stock`]; here are the clock, the locks and the one task, the [`keeper`]. No caller opens a
 //! connection itself: one who goes away while it is opened would take it along, and the next would start again.
 
+mod guard;
 mod keeper;
+mod kept;
+#[cfg(test)]
+mod model;
 mod statistics;
 mod stock;
 #[cfg(test)]
 mod tests;
+mod warmth;
 
 use std::fmt;
 use std::future::Future;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +24,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 
+pub use self::guard::PooledConnection;
 pub use self::statistics::{ClosedConnections, PoolStatistics};
 
+use self::guard::Waiting;
 use self::keeper::{Keeper, Waiter};
-use self::stock::{Lease, Stock};
+use self::kept::Lease;
+use self::stock::Stock;
 use super::clock;
 use super::config::PoolConfig;
 use super::node::{Open, Opening, Pooled};
@@ -331,78 +338,5 @@ impl<C: Pooled> Shared<C> {
         }
         let failure = self.failure(Phase::Accept).because(text);
         SinkError::Timeout(failure.hint("raise `max_connections`, or hold connections shorter"))
-    }
-}
-
-/// A place in the queue; dropped, it is given up.
-struct Waiting<'a, C: Pooled> {
-    shared: &'a Shared<C>,
-    ticket: u64,
-    answer: oneshot::Receiver<Result<PooledConnection<C>, SinkError>>,
-}
-
-impl<C: Pooled> Drop for Waiting<'_, C> {
-    fn drop(&mut self) {
-        let waiter = self.shared.stock.lock().leave(self.ticket);
-        drop(waiter);
-    }
-}
-
-/// A connection out of a pool, for one user; it returns itself when it is dropped, in a panic and outside of a runtime
-/// too.
-///
-/// One that is not open any more is closed instead, and so is one that the user [discards](Self::discard).
-pub struct PooledConnection<C: Pooled> {
-    shared: Arc<Shared<C>>,
-    connection: Arc<C>,
-    id: u64,
-    discarded: bool,
-}
-
-impl<C: Pooled> PooledConnection<C> {
-    fn new(shared: &Arc<Shared<C>>, lease: Lease<Arc<C>>) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            connection: lease.connection,
-            id: lease.id,
-            discarded: false,
-        }
-    }
-
-    /// Closes the connection rather than to return it: for one whose peer has gone silent, which nobody else should
-    /// get.
-    pub fn discard(mut self) {
-        self.discarded = true;
-    }
-
-    /// Returns the connection itself. What is kept of it longer than the guard is shared with the next user.
-    pub(super) fn connection(&self) -> Arc<C> {
-        Arc::clone(&self.connection)
-    }
-}
-
-impl<C: Pooled> Deref for PooledConnection<C> {
-    type Target = C;
-
-    fn deref(&self) -> &C {
-        &self.connection
-    }
-}
-
-impl<C: Pooled> Drop for PooledConnection<C> {
-    fn drop(&mut self) {
-        let usable = !self.discarded && self.connection.is_open();
-        let mut stock = self.shared.stock.lock();
-        let granted = stock.give_back(self.id, usable, clock::now());
-        self.shared.put_away(stock);
-        self.shared.grant(granted);
-    }
-}
-
-impl<C: Pooled + fmt::Debug> fmt::Debug for PooledConnection<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PooledConnection")
-            .field(&self.connection)
-            .finish()
     }
 }

@@ -6,8 +6,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::kept::{Kept, Lease, Reason, after};
 use super::statistics::{ClosedConnections, PoolStatistics};
-use crate::backoff::LazyConfig;
+use super::warmth::Warmth;
 use crate::connection::config::PoolConfig;
 use crate::error::SinkError;
 
@@ -35,45 +36,6 @@ pub(super) struct Stock<C, W> {
     counts: PoolStatistics,
     /// Whether somebody carries out the plans.
     pub(super) kept: bool,
-}
-
-#[derive(Debug)]
-struct Kept<C> {
-    id: u64,
-    connection: C,
-    opened: Instant,
-    /// The end of its lifetime.
-    ends: Instant,
-    /// How long the peer lets it lie idle, less a fifth.
-    allowed: Option<Duration>,
-    idle_since: Instant,
-}
-
-/// A connection that was handed out; it comes back by its number.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Lease<C> {
-    pub(super) id: u64,
-    pub(super) connection: C,
-}
-
-/// Whether `min_connections` are wanted, and how that goes.
-#[derive(Debug, Default)]
-struct Warmth {
-    wanted: bool,
-    failures: u32,
-    /// Something was lost since the last plan.
-    lost: bool,
-    not_before: Option<Instant>,
-}
-
-/// Why a connection leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
-    Idle,
-    Lifetime,
-    Lost,
-    Shut,
-    Cut,
 }
 
 /// What is to be done now.
@@ -124,10 +86,12 @@ impl<C: Clone, W> Stock<C, W> {
         is_open: impl Fn(&C) -> bool,
     ) -> Option<Lease<C>> {
         self.counts.gets += 1;
-        self.warm.wanted |= is_use && self.limits.min_connections > 0;
+        if is_use && self.limits.min_connections > 0 {
+            self.warm.want();
+        }
         while let Some(kept) = self.idle.pop_back() {
             let above = self.total() >= self.limits.min_connections;
-            match self.fault(&kept, above, now, &is_open) {
+            match kept.fault(self.idle_limit(above), now, &is_open) {
                 Some(reason) => self.discard(kept, reason, now),
                 None => return Some(self.lend(kept)),
             }
@@ -195,15 +159,8 @@ impl<C: Clone, W> Stock<C, W> {
         self.opening = self.opening.saturating_sub(1);
         self.counts.opened += 1;
         let lifetime = Duration::from_millis(self.limits.max_lifetime_ms);
-        let shorter = VARIANCE.mul_add(-unit.clamp(0.0, 1.0), 1.0);
-        let kept = Kept {
-            id: self.number(),
-            connection,
-            opened: now,
-            ends: after(now, lifetime.mul_f64(shorter)),
-            allowed: announced.map(|announced| announced.mul_f64(BEFORE_THE_PEER)),
-            idle_since: now,
-        };
+        let id = self.number();
+        let kept = Kept::new(id, connection, now).within(lifetime, announced, unit);
         if self.closed {
             self.discard(kept, Reason::Shut, now);
             return None;
@@ -235,14 +192,12 @@ impl<C: Clone, W> Stock<C, W> {
         is_open: impl Fn(&C) -> bool,
     ) -> Plan<C> {
         self.sweep(now, is_open);
-        self.warm.settle(now, unit);
-        if self.idle.iter().any(|kept| is_proved(kept.opened, now)) {
-            self.warm.failures = 0;
-        }
+        let oldest = self.idle.iter().map(|kept| kept.opened).min();
+        self.warm.settle(oldest, now, unit);
         let open = if self.closed { 0 } else { self.wanted(now) };
         self.opening += open;
         let lives = !self.waiters.is_empty() || self.total() > 0;
-        let done = self.closing.is_empty() && !lives && (self.closed || !self.warm.wanted);
+        let done = self.closing.is_empty() && !lives && (self.closed || !self.warm.is_wanted());
         self.kept &= !done;
         Plan {
             closing: std::mem::take(&mut self.closing),
@@ -257,7 +212,7 @@ impl<C: Clone, W> Stock<C, W> {
         let mut above = self.total().saturating_sub(self.limits.min_connections);
         // Those idle longest first: they are the ones above the minimum.
         for kept in std::mem::take(&mut self.idle) {
-            match self.fault(&kept, above > 0, now, &is_open) {
+            match kept.fault(self.idle_limit(above > 0), now, &is_open) {
                 Some(reason) => {
                     self.discard(kept, reason, now);
                     above = above.saturating_sub(1);
@@ -352,30 +307,9 @@ impl<C: Clone, W> Stock<C, W> {
         lease
     }
 
-    /// Says why an idle connection must not be used any more. Below the minimum our own idle limit does not count.
-    fn fault(
-        &self,
-        kept: &Kept<C>,
-        above: bool,
-        now: Instant,
-        is_open: impl Fn(&C) -> bool,
-    ) -> Option<Reason> {
-        if !is_open(&kept.connection) {
-            Some(Reason::Lost)
-        } else if now >= kept.ends {
-            Some(Reason::Lifetime)
-        } else if now >= self.idle_until(kept, above) {
-            Some(Reason::Idle)
-        } else {
-            None
-        }
-    }
-
-    fn idle_until(&self, kept: &Kept<C>, above: bool) -> Instant {
-        let own = Duration::from_millis(self.limits.idle_timeout_ms);
-        let limits = [above.then_some(own), kept.allowed];
-        let limit = limits.into_iter().flatten().min();
-        limit.map_or(kept.ends, |limit| after(kept.idle_since, limit))
+    /// Returns how long a connection may lie idle: one below the minimum as long as the peer allows.
+    fn idle_limit(&self, above: bool) -> Option<Duration> {
+        above.then_some(Duration::from_millis(self.limits.idle_timeout_ms))
     }
 
     fn discard(&mut self, kept: Kept<C>, reason: Reason, now: Instant) {
@@ -394,7 +328,7 @@ impl<C: Clone, W> Stock<C, W> {
             Reason::Cut => cut,
         } += 1;
         if reason == Reason::Lost {
-            self.warm.lost(is_proved(kept.opened, now));
+            self.warm.lost(kept.opened, now);
         }
         self.closing.push(kept.connection);
     }
@@ -406,9 +340,9 @@ impl<C: Clone, W> Stock<C, W> {
         let total = self.total() + awaited;
         let missing = self.limits.min_connections.saturating_sub(total);
         let missing = missing.min(room - awaited);
-        let kept = if !self.warm.wanted || self.warm.not_before.is_some_and(|at| now < at) {
+        let kept = if !self.warm.may_open(now) {
             0
-        } else if self.warm.failures > 0 || self.open_connections() == 0 {
+        } else if self.warm.is_in_doubt() || self.open_connections() == 0 {
             // One shows whether it is worth while.
             missing.min(usize::from(self.opening + awaited == 0))
         } else {
@@ -418,61 +352,14 @@ impl<C: Clone, W> Stock<C, W> {
     }
 
     fn wake(&self, now: Instant) -> Option<Instant> {
-        let above = self.total() > self.limits.min_connections;
-        let ends = self
-            .idle
-            .iter()
-            .map(|kept| kept.ends.min(self.idle_until(kept, above)))
-            .min();
+        let limit = self.idle_limit(self.total() > self.limits.min_connections);
+        let ends = self.idle.iter().map(|kept| kept.idle_until(limit)).min();
         let look = (!self.idle.is_empty()).then(|| after(now, LOOK_EVERY));
-        let lacks = self.warm.wanted && self.total() < self.limits.min_connections;
-        let warm = self.warm.not_before.filter(|_| lacks && self.opening == 0);
+        let lacks = self.total() < self.limits.min_connections && self.opening == 0;
+        let warm = self.warm.next_attempt().filter(|_| lacks);
         [ends, look, warm].into_iter().flatten().min()
     }
 }
-
-impl Warmth {
-    fn failed(&mut self, now: Instant, unit: f64) {
-        self.failures = self.failures.saturating_add(1);
-        self.not_before = Some(after(now, LazyConfig::default().delay(self.failures, unit)));
-    }
-
-    /// A connection was lost. One that had not proved itself counts as a failure to open it.
-    const fn lost(&mut self, proved: bool) {
-        self.failures = if proved {
-            0
-        } else {
-            self.failures.saturating_add(1)
-        };
-        self.lost = true;
-    }
-
-    /// Lets a pause follow what was lost: all clients of a node that was restarted notice it in the same moment.
-    fn settle(&mut self, now: Instant, unit: f64) {
-        if std::mem::take(&mut self.lost) {
-            let pause = LazyConfig::default().delay(self.failures.max(1), unit);
-            self.not_before = Some(after(now, pause));
-        }
-    }
-}
-
-/// A peer that accepts and hangs up is one that fails; who lived so long was not turned away at the door.
-fn is_proved(opened: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(opened) >= PROVED_AFTER
-}
-
-fn after(now: Instant, wait: Duration) -> Instant {
-    now.checked_add(wait).unwrap_or(now)
-}
-
-/// As for a dialer.
-const PROVED_AFTER: Duration = Duration::from_secs(5);
-
-/// By how much of its lifetime a connection may live shorter, so that they do not all end together: `HikariCP`'s.
-const VARIANCE: f64 = 0.25;
-
-/// Who closes first decides who may lose a request: we close before the peer does.
-const BEFORE_THE_PEER: f64 = 0.8;
 
 /// How often idle connections are looked at for those that the peer has closed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
