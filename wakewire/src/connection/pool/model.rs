@@ -117,25 +117,7 @@ impl Model {
                 assert_eq!(self.stock.leave(ticket), Some(waiter));
                 assert_eq!(self.stock.leave(ticket), None);
             }
-            Step::Plan => {
-                let plan = self.stock.plan(self.now, 0.5, is_open);
-                self.opening += plan.open;
-                for connection in plan.closing {
-                    assert!(self.open.remove(&connection).is_some(), "closed twice");
-                    assert!(
-                        self.leases
-                            .iter()
-                            .all(|lease| lease.connection != connection)
-                    );
-                    self.idle.retain(|(idle, _)| *idle != connection);
-                }
-                let total = self.open.len() + self.opening;
-                let least = self.limits.max_connections.min(total + self.waiting.len());
-                assert!(
-                    self.opening >= self.waiting.len() || total >= least,
-                    "nobody comes"
-                );
-            }
+            Step::Plan => self.carry_out(),
             Step::Opened(unit) if self.opening > 0 => {
                 self.opening -= 1;
                 self.next += 1;
@@ -160,6 +142,24 @@ impl Model {
             }
             Step::Wait(millis) => self.now += Duration::from_millis(millis),
         }
+    }
+
+    fn carry_out(&mut self) {
+        let plan = self
+            .stock
+            .plan(self.now, 0.5, |connection| !self.dead.contains(connection));
+        self.opening += plan.open;
+        for connection in plan.closing {
+            assert!(self.open.remove(&connection).is_some(), "closed twice");
+            assert!(
+                self.leases
+                    .iter()
+                    .all(|lease| lease.connection != connection)
+            );
+            self.idle.retain(|(idle, _)| *idle != connection);
+        }
+        let full = self.open.len() + self.opening == self.limits.max_connections;
+        assert!(full || self.opening >= self.waiting.len(), "nobody comes");
     }
 
     fn placed(&mut self, connection: u32, granted: Option<(u32, Lease<u32>)>) {

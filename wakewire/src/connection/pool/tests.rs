@@ -523,5 +523,13 @@ async fn storm(each: usize) {
     assert_eq!(node.most_open.load(SeqCst), MOST);
     drop(all);
     assert!(pool.close(SECOND).await.finished);
-    assert_eq!((node.open(), tasks()), (0, 0));
+    assert_eq!(node.open(), 0);
+    // A task is awake a little longer than its end is known, on another thread.
+    for _ in 0..1000 {
+        if tasks() == 0 {
+            return;
+        }
+        settled().await;
+    }
+    panic!("{} tasks are left", tasks());
 }

@@ -28,6 +28,7 @@ fn io(kind: io::ErrorKind) -> SinkError {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_may_be_repeated() {
     let back = |error: SinkError| error.returning(Message::new("q"));
     let tls = |kind| {
