@@ -434,6 +434,18 @@ async fn no_connection_after_a_close_while_connecting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn close_does_not_wait_for_what_is_being_opened() {
+    let node = Node::new();
+    node.becomes(Mood::Hangs);
+    let pool = pool(&node, PoolConfig::default());
+    assert!(timeout(SECOND, pool.get_connection()).await.is_err());
+    let start = Instant::now();
+    assert!(pool.close(SECOND * 60).await.finished);
+    assert!(start.elapsed() < MILLISECOND * 10);
+    assert_eq!(tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_pool_leaves_nothing() {
     let node = Node::new();
     let pool = pool(&node, PoolConfig::default());

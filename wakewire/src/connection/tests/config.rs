@@ -451,10 +451,15 @@ fn what_is_not_text_is_refused_and_a_path_need_not_be() {
 proptest! {
     /// Whatever is written as a host: no panic, and never a password in the error.
     #[test]
-    fn any_host_is_read_or_refused(host in "\\PC{0,30}") {
+    fn any_host_is_read_or_refused(host in "\\PC{0,30}", slash in "/{0,1}") {
         drop(to(&[&host]).validate());
         let secret = to(&[&format!("me:canary-7f3a@{host}")]);
         let error = secret.validate().unwrap_err();
         prop_assert!(!error.to_string().contains("canary"), "{error}");
+        for scheme in ["tcp", "tls", "udp", "ws", "wss", "ftp"] {
+            let secret = to(&[&format!("{scheme}://me:canary-7f3a{}@{host}", &slash)]);
+            let shown = secret.validate().err().map(|error| error.to_string());
+            prop_assert!(!shown.is_some_and(|shown| shown.contains("canary")), "{scheme}");
+        }
     }
 }

@@ -345,7 +345,7 @@ async fn a_dial_that_fails_passes_on_to_another_node() {
 
 #[tokio::test(start_paused = true)]
 async fn what_may_have_been_processed_is_repeated_only_if_that_does_no_harm() {
-    let world = World::new(2);
+    let world = World::balanced(2, Balance::RoundRobin);
     world.nodes[0].becomes(Mood::Silent);
     let mut in_doubt = 0;
     for _ in 0..4 {
