@@ -38,6 +38,9 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+/// What a password is kept in; `"…".into()` makes one.
+pub use secrecy::SecretString;
+
 pub use self::balance::Balance;
 pub use self::config::{ConnectionConfig, DEFAULT_PORT, PoolConfig, RetryConfig};
 pub use self::faults::{ConfigFault, ConfigFaults};
