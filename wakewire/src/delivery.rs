@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::endpoint::Scheme;
+
 /// When a message leaves the sender's buffer, and with it what can be lost or doubled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[expect(
@@ -21,6 +23,15 @@ pub enum Delivery {
 impl Delivery {
     /// Both, the safer one first.
     pub const ALL: [Self; 2] = [Self::AtLeastOnce, Self::AtMostOnce];
+
+    /// Returns what is promised over such endpoints where nothing else is said: at most once over datagrams,
+    /// which are lost, and over `ws` and `wss`, whose peer may be anybody's.
+    pub(crate) const fn usual_over(scheme: Scheme) -> Self {
+        match scheme {
+            Scheme::Unix | Scheme::Tcp | Scheme::Tls => Self::AtLeastOnce,
+            Scheme::Udp | Scheme::Ws | Scheme::Wss => Self::AtMostOnce,
+        }
+    }
 
     /// Returns the name as written in `services.toml`.
     pub const fn name(self) -> &'static str {

@@ -87,13 +87,28 @@ impl Scheme {
         }
     }
 
-    /// Returns whether this build can open it. `tls`, `udp`, `ws` and `wss` are recognised and checked,
-    /// but not built yet.
+    /// Returns whether this build can open it: each scheme has a feature of its name, `wss` also needs `tls`.
     pub const fn is_built_in(self) -> bool {
         match self {
             Self::Unix => cfg!(all(feature = "unix", unix)),
             Self::Tcp => cfg!(feature = "tcp"),
-            Self::Tls | Self::Udp | Self::Ws | Self::Wss => false,
+            Self::Tls => cfg!(feature = "tls"),
+            Self::Ws => cfg!(feature = "ws"),
+            Self::Wss => cfg!(all(feature = "ws", feature = "tls")),
+            Self::Udp => false,
+        }
+    }
+
+    /// Says which schemes this build can open, for who asked for another one.
+    pub(crate) fn advice() -> String {
+        let built_in = Self::ALL.into_iter().filter(|scheme| scheme.is_built_in());
+        let built_in: Vec<_> = built_in
+            .map(|scheme| format!("`{}://`", scheme.name()))
+            .collect();
+        let others = "build it with the feature of that name";
+        match built_in.as_slice() {
+            [] => others.to_owned(),
+            _ => format!("this build has {}; or {others}", built_in.join(", ")),
         }
     }
 }
@@ -113,7 +128,10 @@ impl Endpoint {
 
     /// Returns whether frames carry a CRC-32C on it: where neither the kernel nor TLS vouches for the bytes.
     pub const fn is_checksummed(&self) -> bool {
-        matches!(self, Self::Tcp(_) | Self::Udp(_))
+        matches!(
+            self,
+            Self::Tcp(_) | Self::Udp(_) | Self::WebSocket { secure: false, .. }
+        )
     }
 }
 

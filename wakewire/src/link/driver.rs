@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
-
 use super::pump::{self, End};
 use super::{Phase, Shared};
 use crate::delivery::Delivery;
 use crate::dialer::{Dialer, Redial};
 use crate::error::{Phase as ErrorPhase, SinkError};
 use crate::transport::greeting::{Host, greet};
-use crate::wire::frame::{HEADER, Kind};
+use crate::wire::frame::HEADER;
 use crate::wire::hello::{self, Hello, Producer, VERSION};
 use crate::wire::liveness::ASK_AFTER;
 
@@ -188,40 +186,18 @@ async fn told_to_stop(shared: &Shared) {
 
 /// Dials and greets: rule P2, and P3 and P4 for the answer.
 async fn open(shared: &Shared) -> Result<Host, SinkError> {
-    let dialed = shared.dial.dial().await;
-    let stream = dialed.map_err(|error| {
-        let hint = dial_hint(&error);
-        SinkError::ConnectionFailed(
-            shared
-                .failure()
-                .phase(ErrorPhase::Dial)
-                .because(error)
-                .hint(hint),
-        )
-    })?;
     let checksummed = shared.config.limits.checksummed;
-    let refused = |what: String, hint: &str| {
-        SinkError::Protocol(
-            shared
-                .failure()
-                .phase(ErrorPhase::Handshake)
-                .because(what)
-                .hint(hint),
-        )
+    let reach = async {
+        let line = shared.dial.dial().await?;
+        greet(line, hello_of(shared), &[], checksummed).await
     };
-    let mut bytes = BytesMut::new();
-    hello::encode(Kind::Hello, &hello_of(shared), checksummed, &mut bytes);
-    let host = greet(stream, &bytes, checksummed)
+    let host = reach
         .await
-        .map_err(|unwelcome| match unwelcome.permanent {
-            Some(hint) => refused(unwelcome.cause, hint),
-            None => SinkError::ConnectionFailed(
-                shared
-                    .failure()
-                    .phase(ErrorPhase::Handshake)
-                    .because(unwelcome.cause),
-            ),
-        })?;
+        .map_err(|unreached| unreached.error(shared.failure()))?;
+    let refused = |what: String, hint: &str| {
+        let failure = shared.failure().phase(ErrorPhase::Handshake);
+        SinkError::Protocol(failure.because(what).hint(hint))
+    };
     let welcome = &host.welcome;
     let mut lane = shared.lane.lock();
     let largest = lane.outbox.largest_frame().saturating_sub(HEADER);
@@ -269,17 +245,10 @@ fn hello_of(shared: &Shared) -> Hello {
             at_most_once: shared.config.limits.delivery == Delivery::AtMostOnce,
         }),
         consumer: None,
-    }
-}
-
-fn dial_hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
-            "nobody listens there: start the service, or correct the endpoint"
-        }
-        std::io::ErrorKind::PermissionDenied => "the socket belongs to another user",
-        std::io::ErrorKind::Unsupported => "use `unix://` or `tcp://`",
-        _ => "is the peer reachable from here?",
+        requester: None,
+        probe: None,
+        credentials: None,
+        offer: None,
     }
 }
 

@@ -34,7 +34,7 @@ use crate::domain::Admission;
 use crate::error::{self, Failure, SinkError, TrySendError};
 use crate::message::Message;
 use crate::outbox::{Ledger, Limits};
-use crate::transport::Dial;
+use crate::transport::dial::Dial;
 
 /// Where a link leads and how it behaves.
 #[derive(Clone, Debug)]

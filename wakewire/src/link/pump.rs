@@ -45,6 +45,7 @@ pub(super) async fn run(shared: &Shared, host: Host) -> (End, bool) {
         reader,
         writer,
         welcome,
+        ..
     } = host;
     let signals = Signals::default();
     let idle = idle_limit(shared.config.idle_timeout, welcome.limits.idle_ms);
@@ -153,11 +154,12 @@ async fn read(shared: &Shared, signals: &Signals, mut reader: Reader) -> End {
                     shared.changed.notify_waiters();
                 }
             }
-            Kind::Ping => {
-                signals.pulse.asked();
+            kind @ (Kind::Ping | Kind::Pong) => {
+                if let Err(error) = signals.pulse.beat(kind) {
+                    return lost(shared, ErrorPhase::Read, error);
+                }
                 shared.owed.notify_one();
             }
-            Kind::Pong => {}
             Kind::Close => {
                 let reason = hello::decode::<Reject>(Kind::Close, &body)
                     .map_or_else(|_| String::new(), |r| r.text);

@@ -9,6 +9,7 @@ mod consumer;
 mod effects;
 mod hub;
 mod log;
+mod owners;
 mod reception;
 #[cfg(test)]
 mod rules;
@@ -29,9 +30,9 @@ pub(crate) use self::effects::HubConfig;
 use self::hub::Hub;
 use self::switchboard::Switchboard;
 pub use self::view::{RelayConsumer, RelayStatus};
-use crate::endpoint::Endpoint;
 use crate::error::{Failure, SinkError};
 use crate::source::listen_error;
+use crate::transport::dial::Target;
 use crate::transport::door::Door;
 use crate::wire::SessionId;
 use crate::wire::hello::Code;
@@ -40,7 +41,7 @@ use crate::wire::hello::Code;
 #[derive(Clone, Debug)]
 pub(crate) struct RelayConfig {
     pub(crate) service: Arc<str>,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) target: Target,
     pub(crate) max_message_bytes: usize,
     pub(crate) hub: HubConfig,
 }
@@ -108,12 +109,14 @@ impl Relay {
     pub async fn bind(&mut self) -> Result<(), SinkError> {
         if self.door.is_none() {
             let Self { config, .. } = self;
-            let failure =
-                || Failure::new(Arc::clone(&config.service)).endpoint(config.endpoint.to_string());
-            let door = Door::open(&config.endpoint, &config.service).await;
+            let failure = || {
+                Failure::new(Arc::clone(&config.service))
+                    .endpoint(config.target.endpoint().to_string())
+            };
+            let door = Door::open(&config.target, &config.service).await;
             self.door = Some(door.map_err(|error| listen_error(failure(), error))?);
             let Self { config, .. } = self;
-            tracing::info!(service = %config.service, endpoint = %config.endpoint, "relay listens");
+            tracing::info!(service = %config.service, endpoint = %config.target.endpoint(), "relay listens");
         }
         Ok(())
     }
@@ -176,7 +179,7 @@ impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Relay")
             .field("service", &self.config.service)
-            .field("endpoint", &self.config.endpoint.to_string())
+            .field("endpoint", &self.config.target.endpoint().to_string())
             .field("status", &self.status())
             .finish_non_exhaustive()
     }

@@ -10,6 +10,7 @@ use super::RelayConfig;
 use super::connection::{Connection, End};
 use super::effects::{ConnectionId, ConsumerHello, ConsumerKey, Refused};
 use super::switchboard::Switchboard;
+use crate::security::Identity;
 use crate::source::frame_limit;
 use crate::transport::door::{Visitor, reject};
 use crate::transport::pulse::Pulse;
@@ -38,10 +39,13 @@ pub(super) async fn serve(
     let Visitor {
         hello,
         positions,
+        offer,
         mut reader,
         mut writer,
+        identity,
+        pass: _pass,
     } = visitor;
-    let checksummed = config.endpoint.is_checksummed();
+    let checksummed = config.target.endpoint().is_checksummed();
     let service = &config.service;
     let (id, bell) = board.enter();
     let connection = Connection {
@@ -53,9 +57,9 @@ pub(super) async fn serve(
     };
     let Entered {
         who,
-        welcome,
+        mut welcome,
         origin,
-    } = match enter(&config, &board, id, node, hello, positions) {
+    } = match enter(&config, &board, id, &identity, hello, positions) {
         Ok(entered) => entered,
         Err(refused) => {
             tracing::warn!(%service, %refused, "refused");
@@ -72,6 +76,7 @@ pub(super) async fn serve(
             return;
         }
     };
+    (welcome.node, welcome.offer) = (node, offer);
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
     reader.scanner().stamp = origin;
@@ -81,7 +86,11 @@ pub(super) async fn serve(
     } else {
         hello::POSITIONS_LIMIT
     };
-    if let Err(error) = writer.write_all(&bytes).await {
+    let welcomed = async {
+        writer.write_all(&bytes).await?;
+        writer.flush().await
+    };
+    if let Err(error) = welcomed.await {
         tracing::debug!(%service, %who, %error, "left while it was greeted");
         return;
     }
@@ -103,7 +112,7 @@ fn enter(
     config: &RelayConfig,
     board: &Switchboard,
     id: ConnectionId,
-    node: SessionId,
+    identity: &Identity,
     hello: Hello,
     positions: Vec<Position>,
 ) -> Result<Entered, Refused> {
@@ -118,7 +127,8 @@ fn enter(
         acked: 0,
         have: 0,
         consumers: 0,
-        node,
+        node: SessionId(0),
+        offer: None,
     };
     if let Some(Consumer {
         name,
@@ -128,6 +138,9 @@ fn enter(
         ..
     }) = hello.consumer
     {
+        if let Some(name) = &name {
+            board.claim(name, identity)?;
+        }
         let who = match &name {
             Some(name) => format!("consumer `{name}`"),
             None => format!("consumer {life:?}"),
@@ -170,6 +183,7 @@ fn enter(
 const fn code(refused: &Refused) -> Code {
     match refused {
         Refused::TooManySessions { .. } | Refused::TooManyConsumers { .. } => Code::Busy,
+        Refused::AnothersName { .. } => Code::Unauthorized,
         Refused::LatestIsLossy | Refused::NamedIsWaitedFor { .. } => Code::Refused,
         Refused::TooManyPositions { .. } | Refused::Protocol(_) => Code::Protocol,
     }

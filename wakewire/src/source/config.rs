@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::backoff::LazyConfig;
 use crate::endpoint::Endpoint;
 use crate::error::{Failure, Phase, SinkError};
+use crate::transport::dial::Target;
 use crate::wire::hello::{Limits, Start};
 use crate::wire::liveness::ASK_AFTER;
 
@@ -13,7 +14,7 @@ use crate::wire::liveness::ASK_AFTER;
 #[derive(Clone, Debug)]
 pub(crate) struct SourceConfig {
     pub(crate) service: Arc<str>,
-    pub(crate) endpoint: Endpoint,
+    pub(crate) target: Target,
     /// Subscribe to a relay; else bind the endpoint and listen.
     pub(crate) subscribes: bool,
     pub(crate) at_most_once: bool,
@@ -25,21 +26,16 @@ pub(crate) struct SourceConfig {
 }
 
 impl SourceConfig {
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        self.target.endpoint()
+    }
+
     pub(super) fn failure(&self) -> Failure {
-        Failure::new(Arc::clone(&self.service)).endpoint(self.endpoint.to_string())
+        Failure::new(Arc::clone(&self.service)).endpoint(self.endpoint().to_string())
     }
 
     pub(super) fn error(&self, phase: Phase, cause: &str) -> SinkError {
         SinkError::ConnectionFailed(self.failure().phase(phase).because(cause))
-    }
-
-    pub(super) fn refused(&self, cause: &str, hint: &str) -> SinkError {
-        SinkError::Protocol(
-            self.failure()
-                .phase(Phase::Handshake)
-                .because(cause)
-                .hint(hint),
-        )
     }
 
     /// What this side may be sent.
@@ -54,12 +50,17 @@ impl SourceConfig {
 
 /// Says why an endpoint cannot be listened at.
 pub(crate) fn listen_error(failure: Failure, error: std::io::Error) -> SinkError {
+    let failure = failure.phase(Phase::Listen);
     let hint = match error.kind() {
+        ErrorKind::InvalidInput => {
+            let hint = "correct `cert`, `key` and `client_ca` of the service that listens";
+            return SinkError::InvalidConfig(failure.because(error).hint(hint));
+        }
         ErrorKind::AddrInUse => "one process at a time listens at an endpoint",
         ErrorKind::NotFound => "create the directory of the socket",
         _ => "may this process bind that endpoint?",
     };
-    SinkError::Io(failure.phase(Phase::Listen).because(error).hint(hint))
+    SinkError::Io(failure.because(error).hint(hint))
 }
 
 /// The largest frame body of a service: the payload, and the extensions beside it.

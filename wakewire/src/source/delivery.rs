@@ -109,6 +109,8 @@ mod tests {
     use super::super::progress::Acker;
     use super::*;
     use crate::backoff::LazyConfig;
+    use crate::security::{ListenLimits, Security};
+    use crate::transport::dial::Target;
     use crate::wire::SessionId;
     use crate::wire::frame::encode_message;
     use crate::wire::hello::Start;
@@ -130,7 +132,11 @@ mod tests {
     async fn a_gap_does_not_acknowledge_what_is_still_held() {
         let source = MessageSource::new(SourceConfig {
             service: "relay".into(),
-            endpoint: "unix:///tmp/wakewire-nobody.sock".parse().unwrap(),
+            target: Target::new(
+                "unix:///tmp/wakewire-nobody.sock".parse().unwrap(),
+                Security::default(),
+                ListenLimits::default(),
+            ),
             subscribes: true,
             at_most_once: false,
             max_message_bytes: 100,

@@ -55,11 +55,13 @@ pub(super) async fn run(
 async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: SessionId) {
     let Visitor {
         hello,
+        offer,
         mut reader,
         mut writer,
+        pass: _pass,
         ..
     } = visitor;
-    let checksummed = config.endpoint.is_checksummed();
+    let checksummed = config.endpoint().is_checksummed();
     let service = &config.service;
     let Some(Producer {
         session,
@@ -84,11 +86,16 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         have,
         consumers: 1,
         node,
+        offer,
     };
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
     reader.scanner().limit = limits.frame;
-    if let Err(error) = writer.write_all(&bytes).await {
+    let welcomed = async {
+        writer.write_all(&bytes).await?;
+        writer.flush().await
+    };
+    if let Err(error) = welcomed.await {
         tracing::debug!(%service, %error, "a producer left while it was greeted");
         return;
     }

@@ -343,10 +343,10 @@ impl MessageSource {
         self.task = Some(if config.subscribes {
             runtime.spawn(subscriber::run(config, inbox, acker))
         } else {
-            let door = Door::open(&config.endpoint, &config.service)
+            let door = Door::open(&config.target, &config.service)
                 .await
                 .map_err(|error| listen_error(config.failure(), error))?;
-            tracing::info!(service = %config.service, endpoint = %config.endpoint, "listening");
+            tracing::info!(service = %config.service, endpoint = %config.endpoint(), "listening");
             runtime.spawn(listener::run(config, inbox, acker, door))
         });
         Ok(())
@@ -366,7 +366,7 @@ impl fmt::Debug for MessageSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessageSource")
             .field("service", &self.config.service)
-            .field("endpoint", &self.config.endpoint.to_string())
+            .field("endpoint", &self.config.endpoint().to_string())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

@@ -10,7 +10,7 @@ use super::inbox::Inbox;
 use super::progress::Acker;
 use crate::dialer::{Dialer, Redial};
 use crate::error::{Phase, SinkError};
-use crate::transport::Dial;
+use crate::transport::dial::Dial;
 use crate::transport::door::{Reader, Writer};
 use crate::transport::greeting::{Host, greet};
 use crate::wire::SessionId;
@@ -50,7 +50,7 @@ pub(super) async fn run(config: SourceConfig, inbox: Arc<Inbox>, acker: Arc<Acke
         let connection = Connection::new(
             &inbox,
             Arc::clone(&acker),
-            config.endpoint.is_checksummed(),
+            config.endpoint().is_checksummed(),
             Vec::new(),
         );
         let end = connection.run(reader, writer).await;
@@ -86,14 +86,8 @@ async fn attach(
     inbox: &Inbox,
     id: SessionId,
 ) -> Result<(Reader, Writer), SinkError> {
-    let checksummed = config.endpoint.is_checksummed();
-    let stream = config
-        .endpoint
-        .dial()
-        .await
-        .map_err(|error| config.error(Phase::Dial, &error.to_string()))?;
+    let checksummed = config.endpoint().is_checksummed();
     let positions = inbox.positions();
-    let mut bytes = BytesMut::new();
     let hello = Hello {
         oldest: VERSION,
         newest: VERSION,
@@ -107,22 +101,27 @@ async fn attach(
             start: config.start,
             positions: u32::try_from(positions.len()).unwrap_or(u32::MAX),
         }),
+        requester: None,
+        probe: None,
+        credentials: None,
+        offer: None,
     };
-    hello::encode(Kind::Hello, &hello, checksummed, &mut bytes);
+    let mut further = BytesMut::new();
     for part in positions.chunks(POSITIONS_PER_FRAME) {
         let list = PositionList {
             positions: part.to_vec(),
         };
-        hello::encode(Kind::Positions, &list, checksummed, &mut bytes);
+        hello::encode(Kind::Positions, &list, checksummed, &mut further);
     }
+    let reach = async {
+        let line = config.target.dial().await?;
+        greet(line, hello, &further, checksummed).await
+    };
     let Host {
         mut reader, writer, ..
-    } = greet(stream, &bytes, checksummed)
+    } = reach
         .await
-        .map_err(|unwelcome| match unwelcome.permanent {
-            Some(hint) => config.refused(&unwelcome.cause, hint),
-            None => config.error(Phase::Handshake, &unwelcome.cause),
-        })?;
+        .map_err(|unreached| unreached.error(config.failure()))?;
     reader.scanner().limit = config.limits().frame;
     Ok((reader, writer))
 }

@@ -6,34 +6,43 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::time::Instant;
 
-use super::{Duplex, Opening};
+use super::line::{Course, Line};
 use crate::endpoint::Authority;
+use crate::error::Phase;
 
 /// Opens a connection: the name is resolved anew, and its addresses are tried in turn.
-pub(super) fn dial(authority: Authority) -> Opening<Box<dyn Duplex>> {
-    Opening::new(async move {
-        let mut last = None;
-        for address in resolve(&authority).await? {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    if is_connected_to_itself(&stream) {
-                        last = Some(io::ErrorKind::ConnectionRefused.into());
-                        continue;
-                    }
-                    prepare(&stream)?;
-                    return Ok(Box::new(stream) as Box<dyn Duplex>);
+pub(super) async fn dial(authority: &Authority) -> io::Result<Line> {
+    let mut course = Course::default();
+    let mut since = Instant::now();
+    let addresses = resolve(authority).await?;
+    since = course.step(Phase::Resolve, since);
+    let mut last = None;
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                if is_connected_to_itself(&stream) {
+                    last = Some(io::ErrorKind::ConnectionRefused.into());
+                    continue;
                 }
-                Err(error) => last = Some(error),
+                prepare(&stream)?;
+                course.step(Phase::Dial, since);
+                return Ok(Line {
+                    address: Some(address.ip()),
+                    course,
+                    ..Line::new(stream)
+                });
             }
+            Err(error) => last = Some(error),
         }
-        Err(last.unwrap_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("`{}` has no address", authority.host),
-            )
-        }))
-    })
+    }
+    Err(last.unwrap_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("`{}` has no address", authority.host),
+        )
+    }))
 }
 
 /// A bound TCP port.
@@ -48,10 +57,10 @@ impl Listener {
         TcpListener::bind(&addresses[..]).await.map(Self)
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Box<dyn Duplex>> {
-        let (stream, _) = self.0.accept().await?;
+    pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, address) = self.0.accept().await?;
         prepare(&stream)?;
-        Ok(Box::new(stream))
+        Ok((stream, address))
     }
 }
 

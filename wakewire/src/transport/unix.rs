@@ -6,12 +6,45 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::Instant;
 
-use super::{Duplex, Opening};
+use super::line::{Course, Line};
+use crate::error::Phase;
+use crate::security::Identity;
 
 /// Opens a connection to the socket at this path.
-pub(super) fn dial(path: PathBuf) -> Opening<Box<dyn Duplex>> {
-    Opening::new(async move { Ok(Box::new(UnixStream::connect(&path).await?) as Box<dyn Duplex>) })
+pub(super) async fn dial(path: &Path) -> io::Result<Line> {
+    let mut course = Course {
+        chosen: "a Unix socket, as the endpoint says".to_owned(),
+        ..Course::default()
+    };
+    let since = Instant::now();
+    let stream = UnixStream::connect(path).await?;
+    course.step(Phase::Dial, since);
+    Ok(Line {
+        is_private: true,
+        course,
+        ..Line::new(stream)
+    })
+}
+
+/// Asks the kernel whose process it is.
+pub(super) fn admit(stream: UnixStream) -> io::Result<Line> {
+    let uid = stream.peer_cred()?.uid();
+    Ok(Line {
+        is_private: true,
+        identity: Identity::Uid(uid),
+        ..Line::new(stream)
+    })
+}
+
+/// Returns whether this user may come in: one of these, or where none is named our own and root.
+pub(super) fn may_enter(uid: u32, allowed: &[u32]) -> bool {
+    if allowed.is_empty() {
+        uid == 0 || uid == rustix::process::geteuid().as_raw()
+    } else {
+        allowed.contains(&uid)
+    }
 }
 
 /// A bound socket file; removed when dropped, if it is still ours.
@@ -26,12 +59,13 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds the path. A socket file that somebody left is replaced only if it is a socket, ours, and nobody
+    /// Binds the path, for our own user or for others too: who they are is asked when they connect. A socket file that somebody left is replaced only if it is a socket, ours, and nobody
     /// answers.
-    pub(super) async fn bind(path: &Path) -> io::Result<Self> {
+    pub(super) async fn bind(path: &Path, for_others: bool) -> io::Result<Self> {
         let lock = lock(path)?;
         clear(path).await?;
-        let listener = bind_privately(path)?;
+        let mode = if for_others { 0o666 } else { 0o600 };
+        let listener = bind_privately(path, mode)?;
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self {
             listener,
@@ -41,9 +75,8 @@ impl Listener {
         })
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Box<dyn Duplex>> {
-        let (stream, _) = self.listener.accept().await?;
-        Ok(Box::new(stream))
+    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(self.listener.accept().await?.0)
     }
 }
 
@@ -100,13 +133,13 @@ async fn clear(path: &Path) -> io::Result<()> {
 
 /// Binds inside a fresh directory that nobody else can enter, gives the socket its mode, and moves it to its
 /// place: so there is no moment at which another user could connect, and the process's umask stays alone.
-fn bind_privately(path: &Path) -> io::Result<UnixListener> {
+fn bind_privately(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let parent = path.parent().unwrap_or_else(|| Path::new("/"));
     let private = parent.join(format!(".ww{:08x}", rand::random::<u32>()));
     DirBuilder::new().mode(0o700).create(&private)?;
     let result = bind_inside(&private).and_then(|listener| {
         let socket = private.join(SOCKET);
-        fs::set_permissions(&socket, fs::Permissions::from_mode(0o600))?;
+        fs::set_permissions(&socket, fs::Permissions::from_mode(mode))?;
         fs::rename(&socket, path)?;
         Ok(listener)
     });
@@ -148,9 +181,9 @@ mod tests {
     async fn a_live_socket_is_never_replaced() {
         let directory = directory();
         let path = directory.path().join("s");
-        let first = Listener::bind(&path).await.unwrap();
+        let first = Listener::bind(&path, false).await.unwrap();
         assert_eq!(
-            Listener::bind(&path).await.unwrap_err().kind(),
+            Listener::bind(&path, false).await.unwrap_err().kind(),
             io::ErrorKind::AddrInUse
         );
         drop(first);
@@ -158,13 +191,13 @@ mod tests {
         // One that somebody else serves, without our lock beside it.
         let foreign = UnixListener::bind(&path).unwrap();
         assert_eq!(
-            Listener::bind(&path).await.unwrap_err().kind(),
+            Listener::bind(&path, false).await.unwrap_err().kind(),
             io::ErrorKind::AddrInUse
         );
         assert!(UnixStream::connect(&path).await.is_ok());
         drop(foreign);
         assert!(path.exists());
-        Listener::bind(&path).await.unwrap();
+        Listener::bind(&path, false).await.unwrap();
     }
 
     #[tokio::test]
@@ -173,7 +206,7 @@ mod tests {
         let path = directory.path().join("precious");
         fs::write(&path, "data").unwrap();
         assert_eq!(
-            Listener::bind(&path).await.unwrap_err().kind(),
+            Listener::bind(&path, false).await.unwrap_err().kind(),
             io::ErrorKind::AddrInUse
         );
         assert_eq!(fs::read(&path).unwrap(), b"data");
@@ -183,7 +216,7 @@ mod tests {
     async fn the_socket_is_for_its_owner_only_and_leaves_nothing_beside_it_but_the_lock() {
         let directory = directory();
         let path = directory.path().join("s");
-        let _listener = Listener::bind(&path).await.unwrap();
+        let _listener = Listener::bind(&path, false).await.unwrap();
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
@@ -200,7 +233,7 @@ mod tests {
     async fn another_listener_at_the_path_is_not_unlinked_on_drop() {
         let directory = directory();
         let path = directory.path().join("s");
-        let ours = Listener::bind(&path).await.unwrap();
+        let ours = Listener::bind(&path, false).await.unwrap();
         fs::remove_file(&path).unwrap();
         let _theirs = UnixListener::bind(&path).unwrap();
         drop(ours);
@@ -213,7 +246,7 @@ mod tests {
         let name = "n".repeat(107 - directory.path().as_os_str().len() - 1);
         let path = directory.path().join(name);
         assert_eq!(path.as_os_str().len(), 107);
-        let listener = Listener::bind(&path).await.unwrap();
+        let listener = Listener::bind(&path, false).await.unwrap();
         UnixStream::connect(&path).await.unwrap();
         listener.accept().await.unwrap();
     }

@@ -2,10 +2,13 @@
 
 use bytes::BytesMut;
 use minicbor::{Decode, Encode};
+use secrecy::ExposeSecret;
 
 use super::frame::{self, Header, Kind, SEQUENCE_LIMIT};
+use super::negotiation::ProtocolNegotiation;
 use super::session::Position;
 use super::{ProtocolError, SessionId};
+use crate::security::Credentials;
 
 /// The versions of the protocol that this build speaks.
 pub(crate) const VERSION: u32 = 1;
@@ -26,11 +29,31 @@ pub(crate) struct Hello {
     /// What it may be sent.
     #[n(3)]
     pub(crate) limits: Limits,
-    /// What it is; exactly one of the two.
+    /// What it is; exactly one of the three, or `probe`.
     #[n(4)]
     pub(crate) producer: Option<Producer>,
     #[n(5)]
     pub(crate) consumer: Option<Consumer>,
+    #[n(6)]
+    pub(crate) requester: Option<Requester>,
+    /// It only wants to know whether somebody is there: pings follow, and nothing else.
+    #[n(9)]
+    pub(crate) probe: Option<bool>,
+    /// Who it is; never sent in the clear over a network.
+    #[n(7)]
+    pub(crate) credentials: Option<Credentials>,
+    /// What it offered before, said again where nobody can change it.
+    #[n(8)]
+    pub(crate) offer: Option<ProtocolNegotiation>,
+}
+
+/// What a requester says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Decode, Encode)]
+#[cbor(map)]
+pub(crate) struct Requester {
+    /// How many requests it may have open at a time; 0 = as many as the other side allows.
+    #[n(0)]
+    pub(crate) in_flight: u32,
 }
 
 /// What a producer says of itself.
@@ -123,6 +146,9 @@ pub(crate) struct Welcome {
     /// Which process answers: a random number, new with each life.
     #[n(5)]
     pub(crate) node: SessionId,
+    /// What this side offered before, said again where nobody can change it.
+    #[n(6)]
+    pub(crate) offer: Option<ProtocolNegotiation>,
 }
 
 /// The answer to a `Hello` that is not taken, or the reason of a `Close`.
@@ -173,6 +199,12 @@ pub(crate) enum Code {
     /// What the peer asks for contradicts the service's configuration.
     #[n(20)]
     Refused,
+    /// The peer is not who it must be, or did not say so.
+    #[n(21)]
+    Unauthorized,
+    /// This side speaks no protocol that the peer does; TLS is missing, mostly.
+    #[n(22)]
+    Unprotected,
 }
 
 impl Code {
@@ -180,7 +212,12 @@ impl Code {
     pub(crate) const fn is_permanent(self) -> bool {
         matches!(
             self,
-            Self::Version | Self::Service | Self::Role | Self::Refused
+            Self::Version
+                | Self::Service
+                | Self::Role
+                | Self::Refused
+                | Self::Unauthorized
+                | Self::Unprotected
         )
     }
 }
@@ -214,6 +251,31 @@ pub(crate) const POSITIONS_PER_FRAME: usize = 1000;
 
 /// The most bytes of a `Positions` frame; read only from a peer whose `Hello` was taken.
 pub(crate) const POSITIONS_LIMIT: u32 = 64 * 1024;
+
+impl<C> Encode<C> for Credentials {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.array(2)?
+            .str(&self.username)?
+            .str(self.password.expose_secret())?
+            .ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Credentials {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        if d.array()? != Some(2) {
+            return Err(minicbor::decode::Error::message(
+                "credentials are a user and a password",
+            ));
+        }
+        let username = d.str()?;
+        Ok(Self::new(username, d.str()?))
+    }
+}
 
 impl<C> Encode<C> for SessionId {
     fn encode<W: minicbor::encode::Write>(

@@ -6,6 +6,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::string_slice,
+    clippy::print_stdout,
+    clippy::too_many_lines,
     reason = "helpers of tests fail by panicking, like tests"
 )]
 
@@ -15,10 +18,16 @@ mod examples;
 mod faults;
 mod foreign;
 mod guarantees;
+mod lanes;
 mod layers;
 mod lazy;
+mod limits;
 mod names;
 mod proxy;
 mod registry;
 mod relay;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(all(feature = "ws", feature = "tls"))]
+mod ws;

@@ -1,5 +1,8 @@
 //! From a name to its one sink, or to a source. Each sink is made once.
 
+mod ping;
+mod place;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -8,10 +11,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+pub use self::ping::PingReport;
+use self::place::reachable;
 use crate::backoff::LazyConfig;
 use crate::delivery::Delivery;
 use crate::domain::Admission;
-use crate::endpoint::Endpoint;
 use crate::error::{Failure, Phase, SinkError};
 use crate::link::{Link, LinkConfig};
 use crate::outbox::Limits;
@@ -136,14 +140,14 @@ impl SinkFactory {
     /// Dropped early, nothing was made.
     pub async fn create_source(&self, service_name: &str) -> Result<MessageSource, SinkError> {
         let config = self.look_up(service_name).await?;
-        let endpoint = reachable(service_name, &config)?;
+        let target = reachable(service_name, &config)?;
         let mut made = self.made.lock();
         if made.closed {
             return Err(closed(service_name));
         }
         let source = MessageSource::new(SourceConfig {
             service: service_name.into(),
-            endpoint,
+            target,
             subscribes: matches!(config.kind, SinkType::Relay),
             at_most_once: config.delivery == Delivery::AtMostOnce,
             max_message_bytes: config.max_message_bytes,
@@ -180,7 +184,7 @@ impl SinkFactory {
         }
         Ok(Relay::new(RelayConfig {
             service: service_name.into(),
-            endpoint: reachable(service_name, &config)?,
+            target: reachable(service_name, &config)?,
             max_message_bytes: config.max_message_bytes,
             hub: HubConfig {
                 hold: config.without_consumers == WithoutConsumers::Hold,
@@ -300,7 +304,8 @@ impl SinkFactory {
     }
 
     fn link(&self, name: &str, config: &ServiceConfig) -> Result<Link, SinkError> {
-        let endpoint = reachable(name, config)?;
+        let target = reachable(name, config)?;
+        let endpoint = target.endpoint();
         let link = LinkConfig {
             service: name.into(),
             asks_for: name.into(),
@@ -321,7 +326,7 @@ impl SinkFactory {
             idle_timeout: config.idle_timeout,
             drain_timeout: config.drain_timeout,
         };
-        Ok(Link::new(link, Box::new(endpoint)))
+        Ok(Link::new(link, Box::new(target)))
     }
 }
 
@@ -362,31 +367,6 @@ async fn over_all<'a>(
         }
     }
     report
-}
-
-/// Returns the endpoint of a service that has one this build can open.
-fn reachable(name: &str, config: &ServiceConfig) -> Result<Endpoint, SinkError> {
-    let failure = Failure::new(name).phase(Phase::Resolve);
-    let Some(endpoint) = &config.endpoint else {
-        let cause = match &config.kind {
-            SinkType::Composite { .. } => "a composite has no endpoint to listen at",
-            SinkType::Relay | SinkType::Direct => "it has no endpoint",
-        };
-        return Err(SinkError::InvalidConfig(
-            failure
-                .because(cause)
-                .hint("name a relay or a direct service"),
-        ));
-    };
-    let scheme = endpoint.scheme();
-    if !scheme.is_built_in() {
-        let cause = format!("`{}` is not built into this version", scheme.name());
-        let failure = failure.endpoint(endpoint.to_string()).because(cause);
-        return Err(SinkError::InvalidConfig(
-            failure.hint("use `unix://` or `tcp://`"),
-        ));
-    }
-    Ok(endpoint.clone())
 }
 
 fn closed(name: &str) -> SinkError {

@@ -1,0 +1,147 @@
+//! Takes connections at an endpoint; what a newcomer must do before it can be talked to is done apart.
+
+use std::io;
+use std::net::IpAddr;
+
+use super::dial::Target;
+use super::line::Line;
+#[cfg(feature = "tcp")]
+use super::negotiation;
+use super::not_built_in;
+#[cfg(feature = "tcp")]
+use super::tcp;
+#[cfg(all(feature = "unix", unix))]
+use super::unix;
+use super::unreached::Unreached;
+#[cfg(feature = "ws")]
+use super::ws;
+use crate::endpoint::Endpoint;
+#[cfg(feature = "tcp")]
+use crate::security::TlsMode;
+
+/// A bound endpoint; it is free again when this is dropped.
+pub(crate) enum Acceptor {
+    #[cfg(all(feature = "unix", unix))]
+    Unix(unix::Listener),
+    #[cfg(feature = "tcp")]
+    Tcp(tcp::Listener),
+    /// No transport is built in; cannot be made.
+    #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+    #[expect(dead_code, reason = "it cannot be made")]
+    None(std::convert::Infallible),
+}
+
+/// A connection that was just taken.
+pub(crate) enum Arrival {
+    #[cfg(all(feature = "unix", unix))]
+    Unix(tokio::net::UnixStream),
+    #[cfg(feature = "tcp")]
+    Tcp(tokio::net::TcpStream, IpAddr),
+}
+
+impl Acceptor {
+    /// Binds the endpoint.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, nothing stays bound.
+    pub(crate) async fn bind(target: &Target) -> io::Result<Self> {
+        match target.endpoint() {
+            #[cfg(all(feature = "unix", unix))]
+            Endpoint::Unix(path) => {
+                let for_others = !target.security().allow_uids.is_empty();
+                unix::Listener::bind(path, for_others).await.map(Self::Unix)
+            }
+            #[cfg(feature = "tcp")]
+            Endpoint::Tcp(authority) => {
+                let keys = target.keys();
+                match target.security().tls {
+                    TlsMode::Require => keys.check()?,
+                    TlsMode::Prefer if keys.can_serve() => keys.check()?,
+                    TlsMode::Prefer | TlsMode::Off => {}
+                }
+                tcp::Listener::bind(authority).await.map(Self::Tcp)
+            }
+            #[cfg(feature = "tls")]
+            Endpoint::Tls(authority) => {
+                target.keys().check()?;
+                tcp::Listener::bind(authority).await.map(Self::Tcp)
+            }
+            #[cfg(feature = "ws")]
+            Endpoint::WebSocket {
+                secure, authority, ..
+            } => {
+                if *secure {
+                    target.keys().check()?;
+                } else {
+                    ws::may_be_clear(target.security().tls).map_err(io::Error::other)?;
+                }
+                tcp::Listener::bind(authority).await.map(Self::Tcp)
+            }
+            other => Err(not_built_in(other.scheme())),
+        }
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, no connection is lost.
+    pub(crate) async fn accept(&self) -> io::Result<Arrival> {
+        match self {
+            #[cfg(all(feature = "unix", unix))]
+            Self::Unix(listener) => listener.accept().await.map(Arrival::Unix),
+            #[cfg(feature = "tcp")]
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok(Arrival::Tcp(stream, address.ip()))
+            }
+            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+            Self::None(never) => match *never {},
+        }
+    }
+}
+
+impl Arrival {
+    /// Returns from where it comes; none on this machine's own sockets.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        match self {
+            #[cfg(all(feature = "unix", unix))]
+            Self::Unix(_) => None,
+            #[cfg(feature = "tcp")]
+            Self::Tcp(_, address) => Some(*address),
+        }
+    }
+
+    /// Does what the transport asks for before the first frame.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the connection is closed.
+    pub(crate) async fn open(self, target: &Target) -> Result<Line, Unreached> {
+        match self {
+            #[cfg(all(feature = "unix", unix))]
+            Self::Unix(stream) => Ok(unix::admit(stream)?),
+            #[cfg(feature = "tcp")]
+            Self::Tcp(stream, address) => {
+                let line = Line {
+                    address: Some(address),
+                    ..Line::new(stream)
+                };
+                match target.endpoint() {
+                    Endpoint::Tls(_) => target.keys().accept(line).await,
+                    #[cfg(feature = "ws")]
+                    Endpoint::WebSocket { secure, .. } => {
+                        let line = if *secure {
+                            target.keys().accept(line).await?
+                        } else {
+                            line
+                        };
+                        ws::accept(line, target.endpoint()).await
+                    }
+                    _ => negotiation::accept(line, target.security().tls, target.keys()).await,
+                }
+            }
+        }
+    }
+}

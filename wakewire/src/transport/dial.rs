@@ -1,0 +1,174 @@
+//! Where connections come from: an endpoint, or a simulation.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::line::Line;
+#[cfg(feature = "tcp")]
+use super::tls::Keys;
+#[cfg(all(feature = "unix", unix))]
+use super::unix;
+use super::unreached::Unreached;
+#[cfg(feature = "ws")]
+use super::ws;
+#[cfg(feature = "tcp")]
+use super::{negotiation, tcp};
+use super::{not_built_in, password};
+use crate::endpoint::{Endpoint, Scheme};
+use crate::error::Phase;
+use crate::security::{Credentials, ListenLimits, Security, TlsMode};
+
+/// Where connections come from.
+pub(crate) trait Dial: Send + Sync {
+    /// Opens one connection.
+    fn dial(&self) -> Opening;
+}
+
+/// A connection being opened; owns what it needs.
+pub(crate) struct Opening(Pin<Box<dyn Future<Output = Result<Line, Unreached>> + Send>>);
+
+impl Opening {
+    pub(crate) fn new(
+        future: impl Future<Output = Result<Line, Unreached>> + Send + 'static,
+    ) -> Self {
+        Self(Box::pin(future))
+    }
+}
+
+impl Future for Opening {
+    type Output = Result<Line, Unreached>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// An endpoint, how it is protected, and what who listens there takes.
+#[derive(Clone, Debug)]
+pub(crate) struct Target(Arc<Place>);
+
+#[derive(Debug)]
+struct Place {
+    endpoint: Endpoint,
+    security: Security,
+    limits: ListenLimits,
+    #[cfg(feature = "tcp")]
+    keys: Keys,
+}
+
+impl Target {
+    /// Names an endpoint, to dial or to listen at; opens nothing.
+    pub(crate) fn new(endpoint: Endpoint, security: Security, limits: ListenLimits) -> Self {
+        Self(Arc::new(Place {
+            #[cfg(feature = "tcp")]
+            keys: Keys::new(&endpoint, &security),
+            endpoint,
+            security,
+            limits,
+        }))
+    }
+
+    /// Returns what is taken from those who connect.
+    pub(crate) fn limits(&self) -> ListenLimits {
+        self.0.limits
+    }
+
+    /// Finds out whether this build can open it as privately as it must be.
+    ///
+    /// # Errors
+    ///
+    /// Our own configuration asks for what is not there.
+    pub(crate) fn built_in(self) -> Result<Self, Unreached> {
+        let scheme = self.endpoint().scheme();
+        let wanted = match scheme {
+            Scheme::Tcp if self.security().tls == TlsMode::Require => Scheme::Tls,
+            scheme => scheme,
+        };
+        if scheme.is_built_in() && wanted.is_built_in() {
+            return Ok(self);
+        }
+        let cause = not_built_in(wanted);
+        Err(Unreached::misconfigured(Phase::Resolve, cause).hint(Scheme::advice()))
+    }
+
+    /// Returns how it is protected.
+    pub(crate) fn security(&self) -> &Security {
+        &self.0.security
+    }
+
+    /// Returns its certificates and keys.
+    #[cfg(feature = "tcp")]
+    pub(super) fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// Returns where it is.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.0.endpoint
+    }
+}
+
+impl Dial for Target {
+    fn dial(&self) -> Opening {
+        let place = Arc::clone(&self.0);
+        Opening::new(async move {
+            let mut line = place.open().await?;
+            line.credentials = place.credentials(&line)?;
+            Ok(line)
+        })
+    }
+}
+
+impl Place {
+    async fn open(&self) -> Result<Line, Unreached> {
+        match &self.endpoint {
+            #[cfg(all(feature = "unix", unix))]
+            Endpoint::Unix(path) => Ok(unix::dial(path).await?),
+            #[cfg(feature = "tcp")]
+            Endpoint::Tcp(authority) => {
+                let line = tcp::dial(authority).await?;
+                negotiation::dial(line, &authority.host, self.security.tls, &self.keys).await
+            }
+            #[cfg(feature = "tls")]
+            Endpoint::Tls(authority) => {
+                let mut line = tcp::dial(authority).await?;
+                "TLS 1.3, as the endpoint says".clone_into(&mut line.course.chosen);
+                self.keys.connect(line, &authority.host).await
+            }
+            #[cfg(feature = "ws")]
+            Endpoint::WebSocket {
+                secure, authority, ..
+            } => {
+                if !secure {
+                    ws::may_be_clear(self.security.tls).map_err(|cause| {
+                        Unreached::misconfigured(Phase::Tls, cause).hint("write `wss://`")
+                    })?;
+                }
+                let mut line = tcp::dial(authority).await?;
+                if *secure {
+                    "TLS 1.3, as the endpoint says".clone_into(&mut line.course.chosen);
+                    line = self.keys.connect(line, &authority.host).await?;
+                }
+                ws::dial(line, &self.endpoint).await
+            }
+            other => Err(not_built_in(other.scheme()).into()),
+        }
+    }
+
+    /// Reads what is to be shown to the peer, if nobody else can see it.
+    fn credentials(&self, line: &Line) -> Result<Option<Credentials>, Unreached> {
+        let credentials = password::credentials(&self.security).map_err(|cause| {
+            Unreached::misconfigured(Phase::Handshake, cause)
+                .hint("correct `username`, `password_env` or `password_file`")
+        })?;
+        if credentials.is_some() && !line.is_private {
+            let cause =
+                "a password is never sent in the clear, and this connection is not encrypted";
+            return Err(Unreached::misconfigured(Phase::Handshake, cause)
+                .hint("set `tls = \"require\"`, or use `tls://`, `wss://` or a Unix socket"));
+        }
+        Ok(credentials)
+    }
+}
