@@ -10,5 +10,6 @@ mod check;
 mod demo;
 mod direct;
 mod ping;
+mod protected;
 mod relay;
 mod support;
