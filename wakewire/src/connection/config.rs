@@ -132,6 +132,9 @@ impl PoolConfig {
 
 /// How often and how fast a request is repeated.
 ///
+/// Each wait is a random part of a limit that grows by the multiplier (the full jitter of AWS), so that the clients of
+/// a node that was overloaded do not return to it together.
+///
 /// ```
 /// use wakewire::connection::RetryConfig;
 ///
@@ -147,14 +150,12 @@ impl PoolConfig {
 pub struct RetryConfig {
     /// How many times a failed request is repeated at most. Default 3; at most 1000.
     pub max_retries: u32,
-    /// The wait before the first repetition. Default 100.
+    /// The longest wait before the first repetition. Default 100.
     pub initial_backoff_ms: u64,
-    /// The longest wait, jitter included. Default 5000.
+    /// The longest wait before any. Default 5000.
     pub max_backoff_ms: u64,
-    /// What each further wait is multiplied by. Default 2.0; from 1 to 100.
+    /// What the longest wait is multiplied by each time. Default 2.0; from 1 to 100.
     pub backoff_multiplier: f64,
-    /// Each wait is multiplied by a random number from 1 − jitter to 1 + jitter. Default 0.2; 0 turns it off.
-    pub jitter: f64,
 }
 
 impl Default for RetryConfig {
@@ -164,7 +165,6 @@ impl Default for RetryConfig {
             initial_backoff_ms: 100,
             max_backoff_ms: 5000,
             backoff_multiplier: 2.0,
-            jitter: 0.2,
         }
     }
 }

@@ -148,7 +148,6 @@ impl ConnectionConfig {
         faults.range("retry.max_backoff_ms", retry.max_backoff_ms, least, DAY_MS);
         let multiplier = retry.backoff_multiplier;
         faults.range("retry.backoff_multiplier", multiplier, 1.0, STEEPEST);
-        faults.range("retry.jitter", retry.jitter, 0.0, 1.0);
         faults.into_result()
     }
 

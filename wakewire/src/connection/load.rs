@@ -145,7 +145,6 @@ impl ConnectionConfig {
             "RETRY_INITIAL_BACKOFF_MS" => retry.initial_backoff_ms = number(value)?,
             "RETRY_MAX_BACKOFF_MS" => retry.max_backoff_ms = number(value)?,
             "RETRY_BACKOFF_MULTIPLIER" => retry.backoff_multiplier = number(value)?,
-            "RETRY_JITTER" => retry.jitter = number(value)?,
             _ if key.starts_with("POOL_") => return Err(("no such variable", POOL_KEYS)),
             _ if key.starts_with("RETRY_") => return Err(("no such variable", RETRY_KEYS)),
             // Others may use the prefix for other things.
@@ -198,7 +197,7 @@ const POOL_KEYS: &str = "WAKEWIRE_POOL_ and MIN_CONNECTIONS, MAX_CONNECTIONS, CO
                          IDLE_TIMEOUT_MS, MAX_LIFETIME_MS";
 
 const RETRY_KEYS: &str = "WAKEWIRE_RETRY_ and MAX_RETRIES, INITIAL_BACKOFF_MS, MAX_BACKOFF_MS, \
-                          BACKOFF_MULTIPLIER, JITTER";
+                          BACKOFF_MULTIPLIER";
 
 /// The longest file: a thousand hosts take some 30 KiB.
 const FILE_BYTES: u64 = 1 << 20;

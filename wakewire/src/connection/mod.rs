@@ -3,7 +3,7 @@
 //! A sink sends one way, in order, and owes what it accepted. A request wants an answer, from any node that is well,
 //! now. So this layer stands beside the sinks and shares their transports only:
 //!
-//! * a **pool** keeps connections to one node for the next use: [`Pool`]
+//! * a **pool** keeps connections to one node for the next use: [`ConnectionPool`]
 //! * a **manager** has a pool for each node, knows which nodes are healthy, and spreads the load: [`ConnectionManager`]
 //! * a **retrier** repeats what may be repeated: [`Retrier`]; [`is_retryable`] says what that is
 //!
@@ -47,7 +47,7 @@ pub use self::faults::{ConfigFault, ConfigFaults};
 pub use self::health::{NodeHealth, NodeId, Timestamp};
 pub use self::manager::ConnectionManager;
 pub use self::node::{NodeConnection, Opening, Pooled};
-pub use self::pool::{ClosedConnections, Pool, PoolStatistics, PooledConnection};
+pub use self::pool::{ClosedConnections, ConnectionPool, PoolStatistics, PooledConnection};
 pub use self::report::DisconnectReport;
 pub use self::retry::{
     Retrier, RetryBudget, execute_with_retry, is_retryable, is_retryable_if_idempotent,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::SinkError;
 
-/// What a [`Pool`](super::Pool) keeps: something that is open until one side closes it.
+/// What a [`ConnectionPool`](super::ConnectionPool) keeps: something that is open until one side closes it.
 ///
 /// Dropping it must end it too: a connection that is dropped while it is being opened is not closed otherwise.
 pub trait Pooled: Send + Sync + 'static {

@@ -118,34 +118,32 @@ const fn is_passing(kind: io::ErrorKind) -> bool {
 }
 
 impl RetryConfig {
-    /// Returns the wait before this retry, counted from 1, before jitter: `initial_backoff_ms`, growing by the
-    /// multiplier up to `max_backoff_ms`.
+    /// Returns the longest wait before this retry, counted from 1: `initial_backoff_ms`, growing by the multiplier up
+    /// to `max_backoff_ms`.
     pub fn base_delay(&self, retry: u32) -> Duration {
-        self.backoff().base_delay(retry)
+        let growth = LazyConfig {
+            retry_delay: Duration::from_millis(self.initial_backoff_ms),
+            max_retry_delay: Duration::from_millis(self.max_backoff_ms),
+            backoff_multiplier: self.backoff_multiplier,
+            ..LazyConfig::default()
+        };
+        growth.base_delay(retry)
     }
 
-    /// Returns the wait before this retry; `unit` is a uniform random number in [0, 1).
+    /// Returns the wait before this retry: a part of the longest. `unit` is a uniform random number in [0, 1).
     ///
     /// ```
     /// use std::time::Duration;
     /// use wakewire::connection::RetryConfig;
     ///
     /// let config = RetryConfig::default();
-    /// assert_eq!(config.delay(2, 0.0), Duration::from_millis(160));
-    /// assert_eq!(config.delay(60, 0.9), Duration::from_secs(5));
+    /// assert_eq!(config.delay(2, 0.5), Duration::from_millis(100));
+    /// assert_eq!(config.delay(60, 0.5), Duration::from_millis(2500));
     /// ```
     pub fn delay(&self, retry: u32, unit: f64) -> Duration {
-        self.backoff().delay(retry, unit)
-    }
-
-    fn backoff(&self) -> LazyConfig {
-        LazyConfig {
-            retry_delay: Duration::from_millis(self.initial_backoff_ms),
-            max_retry_delay: Duration::from_millis(self.max_backoff_ms),
-            backoff_multiplier: self.backoff_multiplier,
-            jitter: self.jitter,
-            ..LazyConfig::default()
-        }
+        let longest = self.base_delay(retry);
+        let part = longest.as_secs_f64() * unit.clamp(0.0, 1.0);
+        Duration::try_from_secs_f64(part).map_or(longest, |wait| wait.min(longest))
     }
 }
 

@@ -1,11 +1,12 @@
 //! Pings that decide about the health of nodes, and the task that sends them to those that are out.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Shared;
 use crate::connection::clock;
@@ -30,19 +31,41 @@ pub(super) fn start<C: NodeConnection>(shared: &Arc<Shared<C>>) {
     shared.task.start(&runtime, checker.run(runtime.clone()));
 }
 
-/// Checks these nodes, all at once.
+/// Checks these nodes, all at once, and notes what is found; ends with the manager.
 pub(super) async fn check_all<C: NodeConnection>(
     shared: &Arc<Shared<C>>,
     nodes: Vec<usize>,
     within: Duration,
     runtime: &Handle,
 ) {
+    let ended = shared.ended.notified();
+    tokio::pin!(ended);
+    ended.as_mut().enable();
+    if shared.standing.lock().closed {
+        return;
+    }
     let mut checks = JoinSet::new();
+    let mut checked = HashMap::new();
     for index in nodes {
         let shared = Arc::clone(shared);
-        checks.spawn_on(async move { check(&shared, index, within).await }, runtime);
+        let check = async move { check(&shared, index, within).await };
+        checked.insert(checks.spawn_on(check, runtime).id(), index);
     }
-    while checks.join_next().await.is_some() {}
+    loop {
+        let done = tokio::select! {
+            done = checks.join_next_with_id() => done,
+            () = &mut ended => return checks.shutdown().await,
+        };
+        let (check, is_well) = match done {
+            Some(Ok(done)) => done,
+            // Not left open: it would be due again at once, for ever.
+            Some(Err(error)) if error.is_panic() => (error.id(), false),
+            Some(Err(_)) | None => return,
+        };
+        if let Some(index) = checked.get(&check) {
+            note(shared, *index, is_well);
+        }
+    }
 }
 
 /// The task's hold on the manager: if its runtime ends, the next failure starts another.
@@ -85,8 +108,8 @@ impl<C: NodeConnection> Drop for Checker<C> {
     }
 }
 
-/// Pings one node until it is clear whether it is well, at most this long, and notes it.
-async fn check<C: NodeConnection>(shared: &Arc<Shared<C>>, index: usize, within: Duration) {
+/// Pings one node until it is clear whether it is well, at most this long.
+async fn check<C: NodeConnection>(shared: &Shared<C>, index: usize, within: Duration) -> bool {
     let was_healthy = shared.standing.lock().cluster.is_healthy(index);
     let mut check = Check::new(was_healthy);
     let pings = async {
@@ -100,11 +123,11 @@ async fn check<C: NodeConnection>(shared: &Arc<Shared<C>>, index: usize, within:
             }
         }
     };
-    let deadline = Instant::now().checked_add(within);
-    let is_well = match deadline {
-        Some(deadline) => timeout_at(deadline, pings).await.unwrap_or(false),
-        None => pings.await,
-    };
+    timeout(within, pings).await.unwrap_or(false)
+}
+
+/// Notes what a check has found.
+fn note<C: NodeConnection>(shared: &Arc<Shared<C>>, index: usize, is_well: bool) {
     let (now, date) = (clock::now(), clock::date());
     let changed = {
         let mut standing = shared.standing.lock();

@@ -12,13 +12,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::balance::Balance;
 use super::clock;
 use super::config::ConnectionConfig;
 use super::health::{Cluster, NodeHealth, NodeId};
 use super::node::NodeConnection;
-use super::pool::{self, Pool, PoolStatistics, PooledConnection};
+use super::pool::{self, ConnectionPool, PoolStatistics, PooledConnection};
 use super::report::DisconnectReport;
 use super::retry::Retrier;
 use super::task::Task;
@@ -47,12 +48,14 @@ struct Shared<C: NodeConnection> {
     turn: AtomicUsize,
     /// Health has changed; for the task.
     changed: Notify,
+    /// For checks that are under way when the manager is closed.
+    ended: Notify,
     task: Task,
 }
 
 struct Node<C: NodeConnection> {
     id: NodeId,
-    pool: Pool<C>,
+    pool: ConnectionPool<C>,
 }
 
 struct Standing {
@@ -83,7 +86,7 @@ impl<C: NodeConnection> ConnectionManager<C> {
                 let name: Arc<str> = endpoint.to_string().into();
                 Node {
                     id: NodeId::from(Arc::clone(&name)),
-                    pool: Pool::new(name, config.pool_config.clone(), move || {
+                    pool: ConnectionPool::new(name, config.pool_config.clone(), move || {
                         open(endpoint.clone())
                     }),
                 }
@@ -102,6 +105,7 @@ impl<C: NodeConnection> ConnectionManager<C> {
                 timeout: config.timeout(),
                 turn: AtomicUsize::new(0),
                 changed: Notify::new(),
+                ended: Notify::new(),
                 task: Task::default(),
             }),
         })
@@ -226,7 +230,10 @@ impl<C: NodeConnection> ConnectionManager<C> {
 
     /// Returns how many connections are open to all nodes.
     pub fn total_connections(&self) -> usize {
-        self.shared.pools().map(Pool::total_connections).sum()
+        self.shared
+            .pools()
+            .map(ConnectionPool::total_connections)
+            .sum()
     }
 
     /// Returns what the pool of every node counted, in the order of the configuration.
@@ -237,7 +244,7 @@ impl<C: NodeConnection> ConnectionManager<C> {
             .collect()
     }
 
-    /// Closes everything for good, within this time: see [`Pool::close`]. Afterwards no task and no connection is left,
+    /// Closes everything for good, within this time: see [`ConnectionPool::close`]. Afterwards no task and no connection is left,
     /// and every call gets `Closed`.
     ///
     /// # Cancel safety
@@ -245,12 +252,14 @@ impl<C: NodeConnection> ConnectionManager<C> {
     /// Once polled, the manager is closed; dropped later, what is in use is closed when it comes back.
     pub async fn disconnect(&self, within: Duration) -> DisconnectReport {
         let shared = &self.shared;
+        let start = Instant::now();
         shared.shut();
-        let report = pool::close_all(shared.pools(), within).await;
+        let mut report = pool::close_all(shared.pools(), within).await;
         if Handle::try_current().is_ok() {
-            // It was told to end long ago.
-            shared.task.ended(tokio::time::Instant::now()).await;
+            let deadline = start.checked_add(within).unwrap_or(start);
+            report.finished &= shared.task.ended(deadline).await;
         }
+        shared.task.abort();
         report
     }
 }
@@ -258,7 +267,7 @@ impl<C: NodeConnection> ConnectionManager<C> {
 impl<C: NodeConnection> Drop for ConnectionManager<C> {
     fn drop(&mut self) {
         self.shared.shut();
-        self.shared.pools().for_each(Pool::shut);
+        self.shared.pools().for_each(ConnectionPool::shut);
     }
 }
 
@@ -279,14 +288,15 @@ impl<C: NodeConnection> Shared<C> {
 
     fn shut(&self) {
         self.standing.lock().closed = true;
-        self.task.abort();
+        self.changed.notify_one();
+        self.ended.notify_waiters();
     }
 
     fn index(&self, node_id: &NodeId) -> Option<usize> {
         self.nodes.iter().position(|node| node.id == *node_id)
     }
 
-    fn pools(&self) -> impl Iterator<Item = &Pool<C>> + Clone {
+    fn pools(&self) -> impl Iterator<Item = &ConnectionPool<C>> + Clone {
         self.nodes.iter().map(|node| &node.pool)
     }
 }

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::Shared;
 use super::kept::Lease;
@@ -17,6 +19,24 @@ pub(super) struct Waiting<'a, C: Pooled> {
     pub(super) shared: &'a Shared<C>,
     pub(super) ticket: u64,
     pub(super) answer: oneshot::Receiver<Result<PooledConnection<C>, SinkError>>,
+}
+
+impl<C: Pooled> Waiting<'_, C> {
+    /// Waits for what comes of it.
+    pub(super) async fn answer(
+        mut self,
+        within: Duration,
+    ) -> Result<PooledConnection<C>, SinkError> {
+        match timeout(within, &mut self.answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(self.shared.closed()),
+            // It may have come in the same moment.
+            Err(_) => self
+                .answer
+                .try_recv()
+                .unwrap_or_else(|_| Err(self.shared.timed_out())),
+        }
+    }
 }
 
 impl<C: Pooled> Drop for Waiting<'_, C> {

@@ -112,7 +112,7 @@ impl<C: Pooled> Shared<C> {
     fn opened(self: &Arc<Self>, opened: Opened<C>) {
         let now = clock::now();
         let error = match opened {
-            Ok(Ok(Ok(connection))) => {
+            Ok(Ok(Ok(connection))) if connection.is_open() => {
                 let announced = connection.announced_idle();
                 let connection = Arc::new(connection);
                 let granted = self
@@ -121,6 +121,10 @@ impl<C: Pooled> Shared<C> {
                     .opened(connection, announced, now, rand::random());
                 return self.grant(granted);
             }
+            Ok(Ok(Ok(_))) => SinkError::ConnectionFailed(
+                self.failure(Phase::Handshake)
+                    .because("the peer closed the connection at once"),
+            ),
             Ok(Ok(Err(error))) => error,
             Ok(Err(_)) => self.too_slow(),
             Err(error) if error.is_panic() => {

@@ -22,7 +22,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 pub use self::guard::PooledConnection;
 pub use self::statistics::{ClosedConnections, PoolStatistics};
@@ -48,7 +48,7 @@ use crate::error::{Failure, Phase, SinkError};
 ///
 /// Unused, a pool has no task; while it holds anything it has one, and one for each connection that is being opened or
 /// closed.
-pub struct Pool<C: Pooled> {
+pub struct ConnectionPool<C: Pooled> {
     shared: Arc<Shared<C>>,
 }
 
@@ -63,7 +63,7 @@ struct Shared<C: Pooled> {
     task: Task,
 }
 
-impl<C: Pooled> Pool<C> {
+impl<C: Pooled> ConnectionPool<C> {
     /// Makes an empty pool for this node; `open` is called whenever a connection is needed.
     pub fn new<F, Fut>(node: impl Into<Arc<str>>, config: PoolConfig, open: F) -> Self
     where
@@ -104,43 +104,24 @@ impl<C: Pooled> Pool<C> {
         let Ok(runtime) = Handle::try_current() else {
             return Err(shared.no_runtime("a pool works on a tokio runtime"));
         };
-        let found = {
-            let mut stock = shared.stock.lock();
-            if stock.is_closed() {
-                return Err(shared.closed());
-            }
-            let found = match stock.take(clock::now(), is_use, |connection| connection.is_open()) {
-                Some(lease) => Ok(PooledConnection::new(shared, lease)),
-                None => {
-                    let (sender, answer) = oneshot::channel();
-                    let ticket = stock.wait(sender);
-                    Err(Waiting {
-                        shared,
-                        ticket,
-                        answer,
-                    })
+        let start = Instant::now();
+        shared.stock.lock().asked(is_use);
+        let mut ticket = None;
+        loop {
+            let connection = match shared.take(ticket, &runtime)? {
+                Ok(connection) => connection,
+                Err(waiting) => {
+                    ticket = Some(waiting.ticket);
+                    let limit = shared.config.connection_timeout();
+                    waiting
+                        .answer(limit.saturating_sub(start.elapsed()))
+                        .await?
                 }
             };
-            let unkept = !std::mem::replace(&mut stock.kept, true);
-            drop(stock);
-            if unkept {
-                shared.keep(&runtime);
+            // The peer may have closed it on its way to us.
+            if connection.is_open() {
+                return Ok(connection);
             }
-            shared.owed.notify_one();
-            found
-        };
-        let mut waiting = match found {
-            Ok(connection) => return Ok(connection),
-            Err(waiting) => waiting,
-        };
-        match timeout(shared.config.connection_timeout(), &mut waiting.answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(shared.closed()),
-            // It may have come in the same moment.
-            Err(_) => waiting
-                .answer
-                .try_recv()
-                .unwrap_or_else(|_| Err(shared.timed_out())),
         }
     }
 
@@ -153,7 +134,7 @@ impl<C: Pooled> Pool<C> {
     pub fn total_connections(&self) -> usize {
         let mut stock = self.shared.stock.lock();
         stock.sweep(clock::now(), |connection| connection.is_open());
-        let count = stock.open_connections();
+        let count = stock.alive(|connection| connection.is_open());
         self.shared.put_away(stock);
         count
     }
@@ -216,23 +197,23 @@ impl<C: Pooled> Pool<C> {
 
 /// Closes several pools together, within this time.
 pub(super) async fn close_all<'a, C: Pooled>(
-    pools: impl Iterator<Item = &'a Pool<C>> + Clone + Send,
+    pools: impl Iterator<Item = &'a ConnectionPool<C>> + Clone + Send,
     within: Duration,
 ) -> DisconnectReport {
     let start = Instant::now();
     let at = |part| start.checked_add(part).unwrap_or(start);
-    pools.clone().for_each(Pool::shut);
+    pools.clone().for_each(ConnectionPool::shut);
     // Outside of a runtime there is nobody to wait with.
     if Handle::try_current().is_ok() {
         for pool in pools.clone() {
             pool.shared.task.ended(at(within / 4 * 3)).await;
         }
-        pools.clone().for_each(Pool::cut);
+        pools.clone().for_each(ConnectionPool::cut);
         for pool in pools.clone() {
             pool.shared.task.ended(at(within / 16 * 15)).await;
         }
     }
-    pools.clone().for_each(Pool::cut);
+    pools.clone().for_each(ConnectionPool::cut);
     let mut report = DisconnectReport {
         finished: true,
         ..DisconnectReport::default()
@@ -255,7 +236,7 @@ pub(super) async fn close_all<'a, C: Pooled>(
     report
 }
 
-impl<C: Pooled> Drop for Pool<C> {
+impl<C: Pooled> Drop for ConnectionPool<C> {
     fn drop(&mut self) {
         self.shut();
         self.shared.task.abort();
@@ -267,9 +248,9 @@ impl<C: Pooled> Drop for Pool<C> {
     }
 }
 
-impl<C: Pooled> fmt::Debug for Pool<C> {
+impl<C: Pooled> fmt::Debug for ConnectionPool<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool")
+        f.debug_struct("ConnectionPool")
             .field("node", &self.shared.node)
             .field("statistics", &self.statistics())
             .finish_non_exhaustive()
@@ -277,6 +258,36 @@ impl<C: Pooled> fmt::Debug for Pool<C> {
 }
 
 impl<C: Pooled> Shared<C> {
+    /// Returns a connection that lies idle, or a place in the queue: the one of the ticket, if there is one.
+    fn take(
+        self: &Arc<Self>,
+        ticket: Option<u64>,
+        runtime: &Handle,
+    ) -> Result<Result<PooledConnection<C>, Waiting<'_, C>>, SinkError> {
+        let mut stock = self.stock.lock();
+        if stock.is_closed() {
+            return Err(self.closed());
+        }
+        let found = match stock.take(clock::now(), |connection| connection.is_open()) {
+            Some(lease) => Ok(PooledConnection::new(self, lease)),
+            None => {
+                let (sender, answer) = oneshot::channel();
+                Err(Waiting {
+                    shared: self,
+                    ticket: stock.wait(ticket, sender),
+                    answer,
+                })
+            }
+        };
+        let unkept = !std::mem::replace(&mut stock.kept, true);
+        drop(stock);
+        if unkept {
+            self.keep(runtime);
+        }
+        self.owed.notify_one();
+        Ok(found)
+    }
+
     /// Starts the task; the stock says already that it is kept.
     fn keep(self: &Arc<Self>, runtime: &Handle) {
         let keeper = Keeper::new(Arc::clone(self));

@@ -83,12 +83,13 @@ impl Model {
         let is_open = |connection: &u32| !dead.contains(connection);
         match *step {
             Step::Get => {
-                if let Some(lease) = self.stock.take(self.now, true, is_open) {
+                self.stock.asked(true);
+                if let Some(lease) = self.stock.take(self.now, is_open) {
                     assert!(self.waiting.is_empty(), "past the queue");
                     self.granted(lease, true);
                 } else {
                     self.next += 1;
-                    let ticket = self.stock.wait(self.next);
+                    let ticket = self.stock.wait(None, self.next);
                     self.waiting.push_back((ticket, self.next));
                 }
             }

@@ -77,18 +77,17 @@ impl<C: Clone, W> Stock<C, W> {
         self.last_error.clone()
     }
 
-    /// Somebody wants a connection. Returns the one used last that is good; `use_` says that it is a use, after which
-    /// `min_connections` are kept, and not a check.
-    pub(super) fn take(
-        &mut self,
-        now: Instant,
-        is_use: bool,
-        is_open: impl Fn(&C) -> bool,
-    ) -> Option<Lease<C>> {
+    /// Somebody wants a connection; `is_use` says that it is a use, after which `min_connections` are kept, and not a
+    /// check.
+    pub(super) const fn asked(&mut self, is_use: bool) {
         self.counts.gets += 1;
         if is_use && self.limits.min_connections > 0 {
             self.warm.want();
         }
+    }
+
+    /// Returns the connection used last that is good.
+    pub(super) fn take(&mut self, now: Instant, is_open: impl Fn(&C) -> bool) -> Option<Lease<C>> {
         while let Some(kept) = self.idle.pop_back() {
             let above = self.total() >= self.limits.min_connections;
             match kept.fault(self.idle_limit(above), now, &is_open) {
@@ -99,11 +98,15 @@ impl<C: Clone, W> Stock<C, W> {
         None
     }
 
-    /// Queues somebody who found none; the ticket is for [`leave`](Self::leave).
-    pub(super) fn wait(&mut self, waiter: W) -> u64 {
-        self.counts.waits += 1;
-        let ticket = self.number();
-        self.waiters.push_back((ticket, waiter));
+    /// Queues somebody who found none: at the end, or where he was if he has a ticket. The ticket is for
+    /// [`leave`](Self::leave), and for the next time.
+    pub(super) fn wait(&mut self, ticket: Option<u64>, waiter: W) -> u64 {
+        let ticket = ticket.unwrap_or_else(|| {
+            self.counts.waits += 1;
+            self.number()
+        });
+        let place = self.waiters.partition_point(|(other, _)| *other < ticket);
+        self.waiters.insert(place, (ticket, waiter));
         ticket
     }
 
@@ -263,8 +266,13 @@ impl<C: Clone, W> Stock<C, W> {
         self.in_use.len() + self.waiters.len()
     }
 
-    /// Returns how many are open.
-    pub(super) fn open_connections(&self) -> usize {
+    /// Returns how many are really open, as far as is known.
+    pub(super) fn alive(&self, is_open: impl Fn(&C) -> bool) -> usize {
+        let all = self.idle.iter().chain(self.in_use.values());
+        all.filter(|kept| is_open(&kept.connection)).count()
+    }
+
+    fn open_connections(&self) -> usize {
         self.idle.len() + self.in_use.len()
     }
 

@@ -10,8 +10,9 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Pool, PoolStatistics, PooledConnection};
+use super::{ConnectionPool, PoolStatistics, PooledConnection};
 use crate::connection::config::PoolConfig;
+use crate::connection::node::Pooled;
 use crate::connection::tests::fake::{Fake, Mood, Node};
 use crate::error::{Phase, SinkError};
 
@@ -26,9 +27,9 @@ fn few(min: usize, max: usize) -> PoolConfig {
     }
 }
 
-fn pool(node: &Node, config: PoolConfig) -> Pool<Fake> {
+fn pool(node: &Node, config: PoolConfig) -> ConnectionPool<Fake> {
     let node = node.clone();
-    Pool::new("fake", config, move || node.clone().accept())
+    ConnectionPool::new("fake", config, move || node.clone().accept())
 }
 
 /// Lets every task do what it can do now.
@@ -40,7 +41,7 @@ fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
 
-async fn get_all(pool: &Pool<Fake>, count: usize) -> Vec<PooledConnection<Fake>> {
+async fn get_all(pool: &ConnectionPool<Fake>, count: usize) -> Vec<PooledConnection<Fake>> {
     let mut all = Vec::new();
     for _ in 0..count {
         all.push(pool.get_connection().await.unwrap());
@@ -180,9 +181,44 @@ async fn a_connection_that_the_peer_closed_is_never_handed_out_nor_counted() {
     assert_eq!(id, 3);
     let held = pool.get_connection().await.unwrap();
     node.drops_all();
+    assert_eq!(pool.total_connections(), 0, "in use, and dead");
     drop(held);
     assert_eq!(pool.total_connections(), 0);
     assert_eq!(pool.statistics().closed.lost, 4);
+}
+
+/// Between the grant and the moment in which the waiter runs.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_dies_on_its_way_to_a_waiter_is_replaced() {
+    let node = Node::new();
+    let pool = pool(&node, few(0, 1));
+    let held = pool.get_connection().await.unwrap();
+    let mut waiting = Box::pin(pool.get_connection());
+    std::future::poll_fn(|cx| {
+        assert!(waiting.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    drop(held);
+    assert_eq!(pool.statistics().in_use, 1, "granted");
+    node.drops_all();
+    let fresh = waiting.await.unwrap();
+    assert!(fresh.is_open());
+    assert_eq!((fresh.id, pool.statistics().gets), (1, 2));
+}
+
+/// One that is over when it is opened was never opened, for who waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_hangs_up_at_once_is_an_error() {
+    let node = Node::new();
+    node.becomes(Mood::HangsUp);
+    let pool = pool(&node, few(0, 1));
+    let start = Instant::now();
+    let error = pool.get_connection().await.unwrap_err();
+    assert!(matches!(error, SinkError::ConnectionFailed(_)), "{error}");
+    assert!(start.elapsed() < MILLISECOND * 10);
+    let statistics = pool.statistics();
+    assert_eq!((statistics.failed_opens, statistics.opened), (1, 0));
 }
 
 /// Classic bug 13.
@@ -521,6 +557,10 @@ async fn storm(each: usize) -> PoolStatistics {
     let statistics = pool.statistics();
     assert_eq!(statistics.gets, (TASKS * each) as u64);
     assert_eq!((statistics.in_use, statistics.waiting), (0, 0));
+    assert_eq!(
+        statistics.opened,
+        statistics.closed.total() + statistics.idle as u64
+    );
     assert_eq!(node.most_open.load(SeqCst), MOST, "reached, never exceeded");
     *node.delay.lock() = Duration::ZERO;
     let mut all = Vec::new();
@@ -532,6 +572,7 @@ async fn storm(each: usize) -> PoolStatistics {
         }
     }
     assert_eq!(pool.statistics().in_use, MOST, "every permit is back");
+    assert_eq!((pool.total_connections(), node.open()), (MOST, MOST));
     assert!(pool.get_connection().await.is_err());
     assert_eq!(node.most_open.load(SeqCst), MOST);
     drop(all);

@@ -61,7 +61,7 @@ fn the_defaults_are_the_documented_ones() {
         ),
         (3, 100, 5000)
     );
-    assert_eq!((retry.backoff_multiplier, retry.jitter), (2.0, 0.2));
+    assert_eq!(retry.backoff_multiplier, 2.0);
     assert_eq!(faults(&config), ["hosts"]);
     assert!(faults(&to(&["localhost"])).is_empty());
 }
@@ -197,7 +197,6 @@ fn every_bad_value_is_listed() {
             initial_backoff_ms: 0,
             max_backoff_ms: 0,
             backoff_multiplier: f64::NAN,
-            jitter: 1.5,
         },
         ..ConnectionConfig::default()
     };
@@ -219,12 +218,11 @@ fn every_bad_value_is_listed() {
             "retry.initial_backoff_ms",
             "retry.max_backoff_ms",
             "retry.backoff_multiplier",
-            "retry.jitter",
         ]
     );
     let text = error.to_string();
     assert!(
-        text.contains("retry.jitter: 1.5 is out of range; allowed: 0 to 1"),
+        text.contains("retry.backoff_multiplier: NaN is out of range; allowed: 1 to 100"),
         "{text}"
     );
     for path in ["ca", "cert", "key"] {
@@ -258,7 +256,7 @@ fn every_bad_value_is_listed() {
 fn from_toml_with_lines_and_without_secrets() {
     let config = ConnectionConfig::from_toml(&format!(
         "hosts = ['db1', '::1']\nusername = 'me'\npassword = '{CANARY}'\nenable_tls = true\ntimeout_ms = 7\nca = 'a.pem'\n\
-         [pool]\nmax_connections = 9\n[retry]\njitter = 0.0\n"
+         [pool]\nmax_connections = 9\n[retry]\nbackoff_multiplier = 1.0\n"
     ))
     .unwrap();
     assert_eq!(config.password.as_ref().unwrap().expose_secret(), CANARY);
@@ -366,7 +364,6 @@ fn from_the_environment() {
         ("WAKEWIRE_RETRY_INITIAL_BACKOFF_MS", "7"),
         ("WAKEWIRE_RETRY_MAX_BACKOFF_MS", "8"),
         ("WAKEWIRE_RETRY_BACKOFF_MULTIPLIER", "1.5"),
-        ("WAKEWIRE_RETRY_JITTER", "0"),
         ("WAKEWIRE_LOG", "of others"),
         ("PATH", "/bin"),
     ];
@@ -397,7 +394,6 @@ fn from_the_environment() {
         initial_backoff_ms: 7,
         max_backoff_ms: 8,
         backoff_multiplier: 1.5,
-        jitter: 0.0,
     };
     assert_eq!(config.retry_config, retry);
     // On top of a file only what is set changes.
@@ -414,7 +410,7 @@ fn the_environment_is_refused_by_name_and_never_by_value() {
         ("WAKEWIRE_TIMEOUT_MS", "canary-7f3a"),
         ("WAKEWIRE_POOL_MAX_CONNECTIONS", "-1"),
         ("WAKEWIRE_ENABLE_TLS", "canary-7f3a"),
-        ("WAKEWIRE_RETRY_JITTER", ""),
+        ("WAKEWIRE_RETRY_BACKOFF_MULTIPLIER", ""),
     ] {
         let error = to(&["a"]).overridden_by([(name, value)]).unwrap_err();
         assert_eq!(keys(&error), [name]);

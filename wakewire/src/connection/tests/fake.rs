@@ -24,6 +24,8 @@ pub(in crate::connection) enum Mood {
     Hangs,
     /// Opening it panics.
     Panics,
+    /// Asking whether it is well panics.
+    PanicsWhenAsked,
 }
 
 /// A node that counts.
@@ -124,7 +126,7 @@ impl Node {
             }
             Mood::Hangs => std::future::pending().await,
             Mood::Panics => panic!("as told"),
-            Mood::Well | Mood::Silent | Mood::HangsUp => {}
+            Mood::Well | Mood::Silent | Mood::HangsUp | Mood::PanicsWhenAsked => {}
         }
         let line = Arc::new(Line {
             open: AtomicBool::new(true),
@@ -197,9 +199,11 @@ impl Pooled for Fake {
 
 impl NodeConnection for Fake {
     async fn ping(&self, within: Duration) -> Result<(), SinkError> {
-        self.node.pings.fetch_add(1, SeqCst);
+        let pings = self.node.pings.fetch_add(1, SeqCst);
         match self.node.mood() {
             Mood::Well if self.is_open() => Ok(()),
+            // A hot loop must end for a test to tell of it.
+            Mood::PanicsWhenAsked if pings < 1000 => panic!("as told"),
             Mood::Silent => {
                 tokio::time::sleep(within).await;
                 Err(SinkError::Timeout(Failure::new("fake").phase(Phase::Read)))

@@ -295,6 +295,22 @@ async fn a_failing_node_is_put_out_and_found_again() {
     assert!(tasks() <= warm, "the checker has ended: {} {warm}", tasks());
 }
 
+/// A check that panics is one that failed, and not one that is due again at once.
+#[tokio::test(start_paused = true)]
+async fn a_ping_that_panics_is_a_failed_one_and_no_hot_loop() {
+    let world = World::new(2);
+    world.nodes[0].becomes(Mood::PanicsWhenAsked);
+    let health = world.manager.health_check_all_nodes().await;
+    assert_eq!((health[0].is_healthy, health[1].is_healthy), (false, true));
+    assert_eq!(health[0].consecutive_failures, 1);
+    sleep(SECOND * 60).await;
+    let pings = world.nodes[0].pings.load(SeqCst);
+    assert!((2..100).contains(&pings), "{pings}");
+    world.nodes[0].becomes(Mood::Well);
+    sleep(SECOND * 7).await;
+    assert_eq!(world.healthy(), [true, true]);
+}
+
 /// F17 over the whole: attempts and events have a bound.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_flaps_every_50_ms_costs_little() {
