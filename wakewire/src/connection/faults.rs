@@ -6,7 +6,7 @@ use std::fmt;
 
 use secrecy::ExposeSecret;
 
-use super::config::{ConnectionConfig, shown};
+use super::config::{ConnectionConfig, PoolConfig, RetryConfig, shown};
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::{Failure, SinkError};
 
@@ -116,38 +116,8 @@ impl ConnectionConfig {
         self.check_credentials(&endpoints, &mut faults);
         self.check_tls(&endpoints, &mut faults);
         faults.range("timeout_ms", self.timeout_ms, 1, OPERATION_MS);
-        let pool = &self.pool_config;
-        faults.range("pool.max_connections", pool.max_connections, 1, CONNECTIONS);
-        if pool.min_connections > pool.max_connections {
-            faults.add(
-                "pool.min_connections",
-                format!("{} is more than `max_connections`", pool.min_connections),
-                format!("0 to {}", pool.max_connections),
-            );
-        }
-        for (key, value, most) in [
-            (
-                "connection_timeout_ms",
-                pool.connection_timeout_ms,
-                OPERATION_MS,
-            ),
-            ("idle_timeout_ms", pool.idle_timeout_ms, YEAR_MS),
-            ("max_lifetime_ms", pool.max_lifetime_ms, YEAR_MS),
-        ] {
-            faults.range(&format!("pool.{key}"), value, 1, most);
-        }
-        let retry = &self.retry_config;
-        faults.range("retry.max_retries", retry.max_retries, 0, RETRIES);
-        faults.range(
-            "retry.initial_backoff_ms",
-            retry.initial_backoff_ms,
-            1,
-            DAY_MS,
-        );
-        let least = retry.initial_backoff_ms.clamp(1, DAY_MS);
-        faults.range("retry.max_backoff_ms", retry.max_backoff_ms, least, DAY_MS);
-        let multiplier = retry.backoff_multiplier;
-        faults.range("retry.backoff_multiplier", multiplier, 1.0, STEEPEST);
+        self.pool_config.check(&mut faults);
+        self.retry_config.check(&mut faults);
         faults.into_result()
     }
 
@@ -244,6 +214,57 @@ impl ConnectionConfig {
                 faults.add(key, "no node is reached by TLS", "with `enable_tls = true`");
             }
         }
+    }
+}
+
+impl PoolConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidConfig` with every bad value, as [`ConnectionConfig::validate`].
+    pub fn validate(&self) -> Result<(), SinkError> {
+        let mut faults = ConfigFaults::default();
+        self.check(&mut faults);
+        faults.into_result()
+    }
+
+    fn check(&self, faults: &mut ConfigFaults) {
+        faults.range("pool.max_connections", self.max_connections, 1, CONNECTIONS);
+        if self.min_connections > self.max_connections {
+            faults.add(
+                "pool.min_connections",
+                format!("{} is more than `max_connections`", self.min_connections),
+                format!("0 to {}", self.max_connections),
+            );
+        }
+        let wait = self.connection_timeout_ms;
+        faults.range("pool.connection_timeout_ms", wait, 1, OPERATION_MS);
+        faults.range("pool.idle_timeout_ms", self.idle_timeout_ms, 1, YEAR_MS);
+        faults.range("pool.max_lifetime_ms", self.max_lifetime_ms, 1, YEAR_MS);
+    }
+}
+
+impl RetryConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidConfig` with every bad value, as [`ConnectionConfig::validate`].
+    pub fn validate(&self) -> Result<(), SinkError> {
+        let mut faults = ConfigFaults::default();
+        self.check(&mut faults);
+        faults.into_result()
+    }
+
+    fn check(&self, faults: &mut ConfigFaults) {
+        let initial = self.initial_backoff_ms;
+        faults.range("retry.max_retries", self.max_retries, 0, RETRIES);
+        faults.range("retry.initial_backoff_ms", initial, 1, DAY_MS);
+        let least = initial.clamp(1, DAY_MS);
+        faults.range("retry.max_backoff_ms", self.max_backoff_ms, least, DAY_MS);
+        let multiplier = self.backoff_multiplier;
+        faults.range("retry.backoff_multiplier", multiplier, 1.0, STEEPEST);
     }
 }
 

@@ -78,20 +78,15 @@ impl<C: NodeConnection> ConnectionManager<C> {
         Fut: Future<Output = Result<C, SinkError>> + Send + 'static,
     {
         let open = Arc::new(open);
-        let nodes: Vec<_> = config
-            .endpoints()?
-            .into_iter()
-            .map(|endpoint| {
-                let open = Arc::clone(&open);
-                let name: Arc<str> = endpoint.to_string().into();
-                Node {
-                    id: NodeId::from(Arc::clone(&name)),
-                    pool: ConnectionPool::new(name, config.pool_config.clone(), move || {
-                        open(endpoint.clone())
-                    }),
-                }
-            })
-            .collect();
+        let mut nodes = Vec::new();
+        for endpoint in config.endpoints()? {
+            let open = Arc::clone(&open);
+            let name: Arc<str> = endpoint.to_string().into();
+            let id = NodeId::from(Arc::clone(&name));
+            let open = move || open(endpoint.clone());
+            let pool = ConnectionPool::new(name, config.pool_config.clone(), open)?;
+            nodes.push(Node { id, pool });
+        }
         Ok(Self {
             shared: Arc::new(Shared {
                 standing: Mutex::new(Standing {

@@ -73,6 +73,11 @@ impl<C> Kept<C> {
         }
     }
 
+    /// Returns whether its peer lets it lie idle for less than this.
+    pub(super) fn is_let_idle_for_less_than(&self, wait: Duration) -> bool {
+        self.allowed.is_some_and(|allowed| allowed < wait)
+    }
+
     /// Returns until when it may lie idle.
     pub(super) fn idle_until(&self, limit: Option<Duration>) -> Instant {
         let limits = [limit, self.allowed].into_iter().flatten();
@@ -81,10 +86,13 @@ impl<C> Kept<C> {
     }
 }
 
-/// Adds without the panic of `Instant + Duration`.
+/// Adds without the panic of `Instant + Duration`; beyond what a clock can show it is a long time.
 pub(super) fn after(now: Instant, wait: Duration) -> Instant {
-    now.checked_add(wait).unwrap_or(now)
+    now.checked_add(wait.min(LONG)).unwrap_or(now)
 }
+
+/// Thirty years.
+const LONG: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// By how much of its lifetime a connection may live shorter, so that they do not all end together: `HikariCP`'s.
 const VARIANCE: f64 = 0.25;

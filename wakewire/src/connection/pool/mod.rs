@@ -65,13 +65,22 @@ struct Shared<C: Pooled> {
 
 impl<C: Pooled> ConnectionPool<C> {
     /// Makes an empty pool for this node; `open` is called whenever a connection is needed.
-    pub fn new<F, Fut>(node: impl Into<Arc<str>>, config: PoolConfig, open: F) -> Self
+    ///
+    /// # Errors
+    ///
+    /// `InvalidConfig`, as [`PoolConfig::validate`].
+    pub fn new<F, Fut>(
+        node: impl Into<Arc<str>>,
+        config: PoolConfig,
+        open: F,
+    ) -> Result<Self, SinkError>
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<C, SinkError>> + Send + 'static,
     {
+        config.validate()?;
         let open = Box::new(move || -> Opening<C> { Box::pin(open()) });
-        Self {
+        Ok(Self {
             shared: Arc::new(Shared {
                 node: node.into(),
                 stock: Mutex::new(Stock::new(config.clone())),
@@ -80,7 +89,7 @@ impl<C: Pooled> ConnectionPool<C> {
                 owed: Notify::new(),
                 task: Task::default(),
             }),
-        }
+        })
     }
 
     /// Returns a connection that nobody else uses; it returns itself when it is dropped.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::kept::{Kept, Lease, Reason, after};
 use super::statistics::{ClosedConnections, PoolStatistics};
-use super::warmth::Warmth;
+use super::warmth::{PROVED_AFTER, Warmth};
 use crate::connection::config::PoolConfig;
 use crate::error::SinkError;
 
@@ -335,7 +335,9 @@ impl<C: Clone, W> Stock<C, W> {
             Reason::Shut => shut,
             Reason::Cut => cut,
         } += 1;
-        if reason == Reason::Lost {
+        // A peer that lets nothing lie idle is one that hangs up.
+        let hung_up = reason == Reason::Idle && kept.is_let_idle_for_less_than(PROVED_AFTER);
+        if reason == Reason::Lost || hung_up {
             self.warm.lost(kept.opened, now);
         }
         self.closing.push(kept.connection);

@@ -29,7 +29,7 @@ fn few(min: usize, max: usize) -> PoolConfig {
 
 fn pool(node: &Node, config: PoolConfig) -> ConnectionPool<Fake> {
     let node = node.clone();
-    ConnectionPool::new("fake", config, move || node.clone().accept())
+    ConnectionPool::new("fake", config, move || node.clone().accept()).unwrap()
 }
 
 /// Lets every task do what it can do now.
@@ -384,6 +384,24 @@ async fn keeping_warm_is_no_hot_loop() {
         node.becomes(Mood::Well);
         sleep(SECOND * 60).await;
         assert_eq!(pool.total_connections(), 5, "{mood:?}");
+    }
+}
+
+/// What the peer says about idle connections may be nonsense. Pauses grow to 30 s, and five are opened after each.
+#[tokio::test(start_paused = true)]
+async fn keeping_warm_is_no_hot_loop_whatever_the_peer_announces() {
+    for announced in [Duration::ZERO, MILLISECOND, SECOND * 3, Duration::MAX] {
+        let node = Node::new();
+        *node.announced.lock() = Some(announced);
+        let pool = pool(&node, PoolConfig::default());
+        drop(pool.get_connection().await.unwrap());
+        sleep(SECOND * 600).await;
+        assert!(
+            (5..=200).contains(&node.dials()),
+            "{announced:?}: {}",
+            node.dials()
+        );
+        drop(pool.get_connection().await.unwrap());
     }
 }
 

@@ -80,4 +80,4 @@ fn is_proved(opened: Instant, now: Instant) -> bool {
 }
 
 /// As for a dialer.
-const PROVED_AFTER: Duration = Duration::from_secs(5);
+pub(super) const PROVED_AFTER: Duration = Duration::from_secs(5);

@@ -225,6 +225,9 @@ fn every_bad_value_is_listed() {
         text.contains("retry.backoff_multiplier: NaN is out of range; allowed: 1 to 100"),
         "{text}"
     );
+    assert_eq!(keys(&config.pool_config.validate().unwrap_err()).len(), 5);
+    assert_eq!(keys(&config.retry_config.validate().unwrap_err()).len(), 4);
+    assert!(PoolConfig::default().validate().is_ok() && RetryConfig::default().validate().is_ok());
     for path in ["ca", "cert", "key"] {
         let pem = Some(PathBuf::from("x.pem"));
         let config = match path {
