@@ -99,7 +99,8 @@ impl Default for ConnectionConfig {
 pub struct PoolConfig {
     /// How many are kept open once the pool was used; before that, none is opened. Default 5.
     pub min_connections: usize,
-    /// How many there are at most, those being opened included. Default 20.
+    /// How many there are at most, those being opened included. Default 20. One that is being closed is not counted: a
+    /// peer that has gone silent must not hold up the next.
     pub max_connections: usize,
     /// How long a caller waits for a connection, and how long opening one may take. Default 5000.
     pub connection_timeout_ms: u64,

@@ -430,6 +430,43 @@ async fn after_disconnect_everything_is_closed_and_released() {
     assert!(world.manager.disconnect(SECOND).await.finished, "again");
 }
 
+/// The same on several threads, while requests and checks are under way and a node is out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_disconnect_in_the_midst_of_everything_leaves_nothing() {
+    let world = Arc::new(World::new(3));
+    world.nodes[2].becomes(Mood::Silent);
+    world.nodes[1].becomes(Mood::Refuses);
+    let mut users = JoinSet::new();
+    for _ in 0..20 {
+        let world = Arc::clone(&world);
+        users.spawn(async move {
+            loop {
+                world.manager.health_check_all_nodes().await;
+                match world.request().await {
+                    Err(SinkError::Closed(_)) => return,
+                    _ => sleep(Duration::from_micros(rand::random_range(0..500))).await,
+                }
+            }
+        });
+    }
+    sleep(Duration::from_millis(200)).await;
+    let start = Instant::now();
+    let report = world.manager.disconnect(SECOND * 4).await;
+    assert!(start.elapsed() < SECOND * 5);
+    assert!(report.finished, "{report:?}");
+    assert!(world.nodes.iter().all(|node| node.open() == 0));
+    assert_eq!(world.manager.total_connections(), 0);
+    users.join_all().await;
+    // A task is awake a little longer than its end is known, on another thread.
+    for _ in 0..1000 {
+        if tasks() == 0 {
+            return;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    panic!("{} tasks are left", tasks());
+}
+
 #[tokio::test(start_paused = true)]
 async fn disconnect_returns_by_its_deadline_whatever_lingers() {
     for within in [Duration::ZERO, Duration::from_millis(20), SECOND] {
