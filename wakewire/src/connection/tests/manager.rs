@@ -430,6 +430,22 @@ async fn after_disconnect_everything_is_closed_and_released() {
     assert!(world.manager.disconnect(SECOND).await.finished, "again");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_check_under_way_ends_with_the_manager() {
+    let world = World::new(2);
+    for node in &world.nodes {
+        node.becomes(Mood::Silent);
+    }
+    let manager = Arc::clone(&world.manager);
+    let check = tokio::spawn(async move { manager.health_check_all_nodes().await });
+    sleep(Duration::from_millis(100)).await;
+    let start = Instant::now();
+    assert!(world.manager.disconnect(SECOND * 8).await.finished);
+    assert_eq!(check.await.unwrap().len(), 2);
+    assert!(start.elapsed() < Duration::from_millis(100));
+    assert_eq!(tasks(), 0);
+}
+
 /// The same on several threads, while requests and checks are under way and a node is out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_disconnect_in_the_midst_of_everything_leaves_nothing() {
