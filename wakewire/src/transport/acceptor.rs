@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
+use super::budget::Share;
 use super::dial::Target;
 use super::line::Line;
 #[cfg(feature = "tcp")]
@@ -15,6 +16,7 @@ use super::unix;
 use super::unreached::Unreached;
 #[cfg(feature = "ws")]
 use super::ws;
+#[cfg(any(all(feature = "unix", unix), feature = "tcp"))]
 use crate::endpoint::Endpoint;
 #[cfg(feature = "tcp")]
 use crate::security::TlsMode;
@@ -37,6 +39,9 @@ pub(crate) enum Arrival {
     Unix(tokio::net::UnixStream),
     #[cfg(feature = "tcp")]
     Tcp(tokio::net::TcpStream, IpAddr),
+    #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+    #[expect(dead_code, reason = "it cannot be made")]
+    None(std::convert::Infallible),
 }
 
 impl Acceptor {
@@ -110,15 +115,30 @@ impl Arrival {
             Self::Unix(_) => None,
             #[cfg(feature = "tcp")]
             Self::Tcp(_, address) => Some(*address),
+            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+            Self::None(never) => match *never {},
         }
     }
 
-    /// Does what the transport asks for before the first frame.
+    /// Does what the transport asks for before the first frame. `share` is for what a transport itself holds of
+    /// frames that are not whole.
     ///
     /// # Cancel safety
     ///
     /// Dropped early, the connection is closed.
-    pub(crate) async fn open(self, target: &Target) -> Result<Line, Unreached> {
+    pub(super) async fn open(
+        self,
+        #[cfg_attr(
+            not(feature = "tcp"),
+            expect(unused_variables, reason = "a Unix socket has nothing to agree on")
+        )]
+        target: &Target,
+        #[cfg_attr(
+            not(feature = "ws"),
+            expect(unused_variables, reason = "the others hold nothing")
+        )]
+        share: Share,
+    ) -> Result<Line, Unreached> {
         match self {
             #[cfg(all(feature = "unix", unix))]
             Self::Unix(stream) => Ok(unix::admit(stream)?),
@@ -137,11 +157,13 @@ impl Arrival {
                         } else {
                             line
                         };
-                        ws::accept(line, target.endpoint()).await
+                        ws::accept(line, target.endpoint(), share).await
                     }
                     _ => negotiation::accept(line, target.security().tls, target.keys()).await,
                 }
             }
+            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+            Self::None(never) => match never {},
         }
     }
 }

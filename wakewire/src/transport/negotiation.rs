@@ -107,9 +107,8 @@ pub(super) async fn accept(mut line: Line, mode: TlsMode, keys: &Keys) -> Result
         let text = NoCommonProtocol {
             ours: theirs,
             theirs: ours,
-        }
-        .to_string();
-        return refuse(line, text).await;
+        };
+        return refuse(line, text.to_string()).await;
     };
     if chosen == ProtocolType::Tls {
         be_quiet(&mut line.stream).await?;

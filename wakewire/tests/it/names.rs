@@ -280,7 +280,8 @@ async fn sinks_made_without_a_name_reach_whichever_service_is_there() {
 
     assert!(RelaySink::new("relative/path", 10).is_err());
     assert!(RelaySink::new("unix:///tmp/x.sock", 0).is_err());
-    assert!(DirectSink::websocket("ws://localhost/").is_err());
+    let made = DirectSink::websocket("ws://localhost/");
+    assert_eq!(made.is_ok(), Scheme::Ws.is_built_in());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
