@@ -7,6 +7,8 @@ pub(crate) mod greeting;
 pub(crate) mod line;
 mod password;
 pub(crate) mod pulse;
+#[cfg(feature = "tcp")]
+mod race;
 pub(crate) mod reader;
 #[cfg(feature = "tcp")]
 mod tcp;
