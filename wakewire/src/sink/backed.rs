@@ -52,7 +52,7 @@ pub(super) fn link(endpoint: &str, buffer_size: usize) -> Result<Link, SinkError
             checksummed: parsed.is_checksummed(),
         },
         admission: Admission {
-            max_message_bytes: MAX_MESSAGE_BYTES,
+            max_message_bytes: parsed.usual_message(),
             domain: None,
             precision: PrecisionContext::Mixed,
         },
@@ -68,8 +68,6 @@ pub(super) fn link(endpoint: &str, buffer_size: usize) -> Result<Link, SinkError
 
 /// The default `buffer_bytes`: 8 MiB, since a count alone says nothing of memory.
 const BUFFER_BYTES: usize = 8 * 1024 * 1024;
-/// The default `max_message_bytes`: 1 MiB, NATS's.
-const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// The default `idle_timeout_secs`: below the 60 s after which load balancers drop a connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// The default `drain_timeout_secs`.

@@ -7,6 +7,8 @@ use super::line::Line;
 use super::not_built_in;
 #[cfg(feature = "tcp")]
 use super::tcp;
+#[cfg(feature = "udp")]
+use super::udp;
 #[cfg(all(feature = "unix", unix))]
 use super::unix;
 use super::unreached::Unreached;
@@ -19,6 +21,8 @@ pub(crate) enum Acceptor {
     Unix(unix::Listener),
     #[cfg(feature = "tcp")]
     Tcp(tcp::Listener),
+    #[cfg(feature = "udp")]
+    Udp(udp::Listener),
     /// No transport is built in; cannot be made.
     #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
     #[expect(dead_code, reason = "it cannot be made")]
@@ -31,6 +35,8 @@ pub(crate) enum Arrival {
     Unix(tokio::net::UnixStream),
     #[cfg(feature = "tcp")]
     Tcp(tokio::net::TcpStream, IpAddr),
+    #[cfg(feature = "udp")]
+    Udp(Box<udp::Channel>, IpAddr),
 }
 
 impl Acceptor {
@@ -47,6 +53,8 @@ impl Acceptor {
                 .map(Self::Unix),
             #[cfg(feature = "tcp")]
             Endpoint::Tcp(authority) => tcp::Listener::bind(authority).await.map(Self::Tcp),
+            #[cfg(feature = "udp")]
+            Endpoint::Udp(authority) => udp::Listener::bind(authority).await.map(Self::Udp),
             other => Err(not_built_in(other.scheme())),
         }
     }
@@ -65,6 +73,11 @@ impl Acceptor {
                 let (stream, address) = listener.accept().await?;
                 Ok(Arrival::Tcp(stream, address.ip()))
             }
+            #[cfg(feature = "udp")]
+            Self::Udp(listener) => {
+                let (channel, address) = listener.accept().await?;
+                Ok(Arrival::Udp(Box::new(channel), address.ip()))
+            }
             #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
             Self::None(never) => match *never {},
         }
@@ -79,6 +92,8 @@ impl Arrival {
             Self::Unix(_) => None,
             #[cfg(feature = "tcp")]
             Self::Tcp(_, address) => Some(*address),
+            #[cfg(feature = "udp")]
+            Self::Udp(_, address) => Some(*address),
         }
     }
 
@@ -95,6 +110,12 @@ impl Arrival {
             Self::Tcp(stream, address) => Ok(Line {
                 address: Some(address),
                 ..Line::new(stream)
+            }),
+            #[cfg(feature = "udp")]
+            Self::Udp(channel, address) => Ok(Line {
+                address: Some(address),
+                course: udp::chosen(),
+                ..Line::new(*channel)
             }),
         }
     }

@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use super::line::Line;
 #[cfg(feature = "tcp")]
 use super::tcp;
+#[cfg(feature = "udp")]
+use super::udp;
 #[cfg(all(feature = "unix", unix))]
 use super::unix;
 use super::unreached::Unreached;
@@ -86,6 +88,8 @@ impl Place {
             Endpoint::Unix(path) => Ok(unix::dial(path).await?),
             #[cfg(feature = "tcp")]
             Endpoint::Tcp(authority) => Ok(tcp::dial(authority).await?),
+            #[cfg(feature = "udp")]
+            Endpoint::Udp(authority) => Ok(udp::dial(authority).await?),
             other => Err(not_built_in(other.scheme()).into()),
         }
     }

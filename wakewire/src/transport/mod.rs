@@ -12,6 +12,8 @@ mod race;
 pub(crate) mod reader;
 #[cfg(feature = "tcp")]
 mod tcp;
+#[cfg(feature = "udp")]
+mod udp;
 #[cfg(all(feature = "unix", unix))]
 mod unix;
 pub(crate) mod unreached;

@@ -1,5 +1,6 @@
 //! The protocol `wakewire/1` as values: frames, greetings, and the delivery rules. No I/O, no clock.
 
+pub(crate) mod cutter;
 mod extensions;
 pub(crate) mod frame;
 pub(crate) mod hello;
