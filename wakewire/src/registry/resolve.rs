@@ -265,6 +265,18 @@ fn check_delivery(config: &ServiceConfig, raw: &RawService, findings: &mut Findi
 }
 
 fn check_sizes(config: &ServiceConfig, raw: &RawService, findings: &mut Findings) {
+    let most = (config.endpoint.as_ref()).map_or(usize::MAX, Endpoint::largest_message);
+    if config.max_message_bytes > most {
+        let key = "max_message_bytes";
+        findings.wrong(raw.span_of(key), &raw.path(key), || {
+            let message = format!(
+                "{} bytes do not fit into a datagram, {most} do",
+                config.max_message_bytes
+            );
+            let hint = format!("write {most} or less, or an endpoint with `tcp://`");
+            (message, Some(hint))
+        });
+    }
     if config.buffer_bytes < config.max_message_bytes {
         let key = ["buffer_bytes", "max_message_bytes"]
             .into_iter()

@@ -295,10 +295,22 @@ impl Hub {
         let Some(&Role::Consumer(slot)) = self.connections.get(&connection) else {
             return Ok(());
         };
-        // C6: an onlooker's acknowledgement is nobody's.
-        let Some(consumer) = self.roster.get_mut(slot).filter(|c| !c.at_most_once) else {
+        let Some(consumer) = self.roster.get_mut(slot) else {
             return Ok(());
         };
+        if consumer.at_most_once {
+            // C6: an onlooker's acknowledgement is nobody's. Of nothing, it says that it does not know the origin:
+            // where frames get lost, the gap that named it was.
+            if sequence == 0
+                && let Some(session) = self.sessions.get_mut(origin)
+                && !std::mem::replace(&mut session.place_mut(slot).gap_due, true)
+            {
+                session.place_mut(slot).announced = false;
+                consumer.gaps.push_back(origin);
+                wake.poll.extend(consumer.stir());
+            }
+            return Ok(());
+        }
         let Some(session) = self.sessions.get_mut(origin) else {
             // One that is forgotten here had nothing left to acknowledge.
             return if self.sessions.was_given(origin) {

@@ -140,7 +140,11 @@ impl Connection {
                 self.bell.poll.notified().await;
                 continue;
             }
-            if let Err(error) = writer.write_all(&bytes).await {
+            let written = async {
+                writer.write_all(&bytes).await?;
+                writer.flush().await
+            };
+            if let Err(error) = written.await {
                 return End::Lost(error.to_string());
             }
             bytes.clear();
@@ -189,7 +193,11 @@ impl Connection {
                 self.bell.poll.notified().await;
                 continue;
             }
-            if let Err(error) = write_pieces(writer, &mut pieces).await {
+            let written = async {
+                write_pieces(writer, &mut pieces).await?;
+                writer.flush().await
+            };
+            if let Err(error) = written.await {
                 return End::Lost(error.to_string());
             }
         }

@@ -54,7 +54,10 @@ impl Acceptor {
             #[cfg(feature = "tcp")]
             Endpoint::Tcp(authority) => tcp::Listener::bind(authority).await.map(Self::Tcp),
             #[cfg(feature = "udp")]
-            Endpoint::Udp(authority) => udp::Listener::bind(authority).await.map(Self::Udp),
+            Endpoint::Udp(authority) => {
+                udp::allowed(security)?;
+                udp::Listener::bind(authority).await.map(Self::Udp)
+            }
             other => Err(not_built_in(other.scheme())),
         }
     }

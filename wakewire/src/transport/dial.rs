@@ -89,7 +89,11 @@ impl Place {
             #[cfg(feature = "tcp")]
             Endpoint::Tcp(authority) => Ok(tcp::dial(authority).await?),
             #[cfg(feature = "udp")]
-            Endpoint::Udp(authority) => Ok(udp::dial(authority).await?),
+            Endpoint::Udp(authority) => {
+                udp::allowed(&self.security)
+                    .map_err(|cause| Unreached::misconfigured(Phase::Dial, cause))?;
+                Ok(udp::dial(authority).await?)
+            }
             other => Err(not_built_in(other.scheme()).into()),
         }
     }
