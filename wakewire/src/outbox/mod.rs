@@ -36,6 +36,9 @@ pub(crate) struct Limits {
     pub(crate) when_full: WhenFull,
     /// Whether frames carry a checksum.
     pub(crate) checksummed: bool,
+    /// Whether single frames may be lost on the way: then an acknowledgement does not say that everything before it
+    /// came, and what was written stays in doubt.
+    pub(crate) loses_frames: bool,
 }
 
 /// A bounded log of encoded frames of one session.
@@ -264,8 +267,8 @@ impl Outbox {
             let released = self.release(last);
             if released > 0 {
                 let confirmed = self.doubt.wrote(first, last, released);
-                self.counts.delivered += confirmed;
-                self.counts.in_doubt += released - confirmed;
+                self.counts.in_doubt += released;
+                self.count_confirmed(confirmed);
             }
         }
     }
@@ -319,6 +322,13 @@ impl Outbox {
 
     fn confirm(&mut self, seq: u64) {
         let confirmed = self.doubt.confirm(seq);
+        self.count_confirmed(confirmed);
+    }
+
+    fn count_confirmed(&mut self, confirmed: u64) {
+        if self.limits.loses_frames {
+            return;
+        }
         self.counts.in_doubt -= confirmed;
         self.counts.delivered += confirmed;
     }

@@ -410,6 +410,7 @@ fn outbox(messages: usize, delivery: Delivery, when_full: WhenFull) -> Outbox {
         delivery,
         when_full,
         checksummed: false,
+        loses_frames: false,
     };
     Outbox::new(SessionId(1), limits)
 }
@@ -510,6 +511,7 @@ fn a_message_larger_than_the_bound_is_taken_by_an_empty_outbox_only() {
         delivery: Delivery::AtLeastOnce,
         when_full: WhenFull::Reject,
         checksummed: true,
+        loses_frames: false,
     };
     let mut outbox = Outbox::new(SessionId(1), limits);
     let large = Message::new(vec![0; 1000]);

@@ -278,6 +278,25 @@ impl Hub {
         false
     }
 
+    /// A consumer does not know whose frames these are: where frames get lost, the gap that named them was. It is
+    /// told again.
+    pub(crate) fn name_again(&mut self, connection: ConnectionId, origin: u32, wake: &mut Wake) {
+        let Some(&Role::Consumer(slot)) = self.connections.get(&connection) else {
+            return;
+        };
+        // Who may not lose messages has a transport that does not.
+        let consumer = self.roster.get_mut(slot).filter(|c| c.at_most_once);
+        let (Some(consumer), Some(session)) = (consumer, self.sessions.get_mut(origin)) else {
+            return;
+        };
+        let place = session.place_mut(slot);
+        place.announced = false;
+        if !std::mem::replace(&mut place.gap_due, true) {
+            consumer.gaps.push_back(origin);
+        }
+        wake.poll.extend(consumer.stir());
+    }
+
     /// Takes a consumer's acknowledgement (C4, R5).
     ///
     /// # Errors
@@ -295,22 +314,10 @@ impl Hub {
         let Some(&Role::Consumer(slot)) = self.connections.get(&connection) else {
             return Ok(());
         };
-        let Some(consumer) = self.roster.get_mut(slot) else {
+        // C6: an onlooker's acknowledgement is nobody's.
+        let Some(consumer) = self.roster.get_mut(slot).filter(|c| !c.at_most_once) else {
             return Ok(());
         };
-        if consumer.at_most_once {
-            // C6: an onlooker's acknowledgement is nobody's. Of nothing, it says that it does not know the origin:
-            // where frames get lost, the gap that named it was.
-            if sequence == 0
-                && let Some(session) = self.sessions.get_mut(origin)
-                && !std::mem::replace(&mut session.place_mut(slot).gap_due, true)
-            {
-                session.place_mut(slot).announced = false;
-                consumer.gaps.push_back(origin);
-                wake.poll.extend(consumer.stir());
-            }
-            return Ok(());
-        }
         let Some(session) = self.sessions.get_mut(origin) else {
             // One that is forgotten here had nothing left to acknowledge.
             return if self.sessions.was_given(origin) {

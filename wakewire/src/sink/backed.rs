@@ -50,6 +50,7 @@ pub(super) fn link(endpoint: &str, buffer_size: usize) -> Result<Link, SinkError
             delivery: Delivery::usual_over(parsed.scheme()),
             when_full: WhenFull::Block,
             checksummed: parsed.is_checksummed(),
+            loses_frames: parsed.loses_frames(),
         },
         admission: Admission {
             max_message_bytes: parsed.usual_message(),

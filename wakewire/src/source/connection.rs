@@ -226,7 +226,6 @@ impl<'a> Connection<'a> {
         if let Some(origin) = self.unknown.lock().take() {
             let header = Header {
                 origin,
-                message_type: 1,
                 ..Header::control(Kind::Ack)
             };
             frame::encode_control(header, &[], self.checksummed, bytes);

@@ -22,3 +22,5 @@ mod proxy;
 mod registry;
 mod relay;
 mod support;
+#[cfg(feature = "udp")]
+mod udp;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wakewire::{
     CompositePattern, ConnectionState, DirectSink, Message, MessageSink, Precision, Registry,
-    RelaySink, ServiceConfig, SinkError, SinkFactory,
+    RelaySink, Scheme, ServiceConfig, SinkError, SinkFactory,
 };
 
 use crate::support::{Place, eventually, expect, factory, number, numbered, soon};
@@ -209,7 +209,11 @@ async fn domain_precision_and_size_are_checked_before_a_message_is_accepted() {
 
 #[tokio::test]
 async fn a_scheme_that_is_not_built_in_is_named_when_a_sink_is_made() {
-    for scheme in ["tls", "udp", "ws", "wss"] {
+    for scheme in [Scheme::Tls, Scheme::Udp, Scheme::Ws, Scheme::Wss] {
+        if scheme.is_built_in() {
+            continue;
+        }
+        let scheme = scheme.name();
         let text = format!("[services.x]\ntype = 'direct'\nendpoint = '{scheme}://localhost:7000'");
         let factory = factory(&text);
         let error = factory.create_sink("x").await.unwrap_err();
