@@ -95,7 +95,7 @@ impl Outbox {
             cursor: 1,
             sent: 0,
             released: 0,
-            doubt: Doubt::default(),
+            doubt: Doubt::new(limits.loses_frames),
             held: 0,
             sealed_bytes: 0,
             tail_size: SMALLEST_TAIL,
@@ -267,8 +267,8 @@ impl Outbox {
             let released = self.release(last);
             if released > 0 {
                 let confirmed = self.doubt.wrote(first, last, released);
-                self.counts.in_doubt += released;
-                self.count_confirmed(confirmed);
+                self.counts.delivered += confirmed;
+                self.counts.in_doubt += released - confirmed;
             }
         }
     }
@@ -322,13 +322,6 @@ impl Outbox {
 
     fn confirm(&mut self, seq: u64) {
         let confirmed = self.doubt.confirm(seq);
-        self.count_confirmed(confirmed);
-    }
-
-    fn count_confirmed(&mut self, confirmed: u64) {
-        if self.limits.loses_frames {
-            return;
-        }
         self.counts.in_doubt -= confirmed;
         self.counts.delivered += confirmed;
     }
