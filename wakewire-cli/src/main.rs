@@ -7,6 +7,7 @@ mod diagnostic;
 mod duration;
 mod interrupt;
 mod listen;
+mod ping;
 mod relay;
 mod said;
 mod send;
@@ -48,6 +49,8 @@ enum Command {
     Listen(listen::Arguments),
     /// Pass the messages of a service on from its senders to its consumers.
     Relay(relay::Arguments),
+    /// Ask whether a service is there, over which protocol, and how long each step takes.
+    Ping(ping::Arguments),
     /// Watch messages survive a relay that is killed again and again; then see how fast they are.
     Demo(demo::Arguments),
     /// Play a part in the demo.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Send(arguments) => on_runtime(send::run(arguments)),
         Command::Listen(arguments) => on_runtime(listen::run(arguments)),
         Command::Relay(arguments) => on_runtime(relay::run(arguments)),
+        Command::Ping(arguments) => on_runtime(ping::run(arguments)),
         Command::Demo(arguments) => on_runtime(demo::run(arguments)),
         Command::Cast(arguments) => on_runtime(demo::cast::run(arguments)),
     };

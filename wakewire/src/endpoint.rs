@@ -92,8 +92,22 @@ impl Scheme {
         match self {
             Self::Unix => cfg!(all(feature = "unix", unix)),
             Self::Tcp => cfg!(feature = "tcp"),
+            Self::Tls => cfg!(feature = "tls"),
             Self::Udp => cfg!(feature = "udp"),
-            Self::Tls | Self::Ws | Self::Wss => false,
+            Self::Ws | Self::Wss => false,
+        }
+    }
+
+    /// Says which schemes this build can open, for who asked for another one.
+    pub(crate) fn advice() -> String {
+        let built_in = Self::ALL.into_iter().filter(|scheme| scheme.is_built_in());
+        let built_in: Vec<_> = built_in
+            .map(|scheme| format!("`{}://`", scheme.name()))
+            .collect();
+        let others = "build it with the feature of that name";
+        match built_in.as_slice() {
+            [] => others.to_owned(),
+            _ => format!("this build has {}; or {others}", built_in.join(", ")),
         }
     }
 }

@@ -57,7 +57,7 @@ pub use delivery::{Delivery, WhenFull};
 pub use domain::{Domain, PrecisionContext};
 pub use endpoint::{Authority, Endpoint, EndpointError, Scheme};
 pub use error::{Failure, PartialFailure, Phase, SinkError, TrySendError};
-pub use factory::SinkFactory;
+pub use factory::{PingReport, SinkFactory};
 pub use message::{Message, MessagePriority, Precision};
 pub use outbox::{Dropped, Ledger};
 pub use registry::{
@@ -65,10 +65,11 @@ pub use registry::{
     SinkType, WithoutConsumers,
 };
 pub use relay::{Relay, RelayConsumer, RelayStatus};
-pub use security::{Credentials, Password, Security, TlsMode};
+pub use security::{Credentials, ListenLimits, Password, Security, TlsMode};
 pub use sink::composite::CompositeSink;
 pub use sink::direct::DirectSink;
 pub use sink::lazy::{LazyMessageSink, LazyMetrics};
+pub use sink::pool::LazyConnectionPool;
 pub use sink::relay::RelaySink;
 pub use sink::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata, SinkReport};
 pub use source::{

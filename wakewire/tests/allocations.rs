@@ -1,4 +1,4 @@
-//! What sending costs: no allocation through a lazy sink whose connection takes the message at once.
+//! What sending costs: no allocation through a lazy sink, or a pool of them, that takes the message at once.
 //!
 //! A binary of its own, since counting replaces the allocator.
 
@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use allocation_counter::{AllocationInfo, measure};
+use wakewire::sink::PoolConfig;
 use wakewire::{
-    LazyConfig, LazyMessageSink, Message, MessageSink, Sending, SinkMetadata, TrySendError,
+    LazyConfig, LazyConnectionPool, LazyMessageSink, Message, MessageSink, Sending, SinkMetadata,
+    TrySendError,
 };
 
 /// Takes everything at once, or lets everything wait.
@@ -41,23 +43,40 @@ impl MessageSink for Counting {
     }
 }
 
-/// Sends so many messages over a live connection, on this thread, and counts the allocations.
+async fn counting(at_once: bool) -> Result<Counting, wakewire::SinkError> {
+    Ok(Counting {
+        taken: AtomicU64::new(0),
+        at_once,
+    })
+}
+
+/// Sends so many messages through a lazy sink.
 fn allocations(at_once: bool, messages: u64) -> AllocationInfo {
-    let open = move || async move {
-        Ok(Counting {
-            taken: AtomicU64::new(0),
-            at_once,
-        })
+    let sink = LazyMessageSink::new(move || counting(at_once), LazyConfig::default());
+    of_sending(&sink, messages)
+}
+
+/// Sends so many messages through a pool, with a key or without.
+fn of_a_pool(ordered: bool, messages: u64) -> AllocationInfo {
+    let pool = LazyConnectionPool::new(|| counting(true), PoolConfig::default());
+    let pool = pool.expect("a sound configuration");
+    let pool = if ordered {
+        pool.ordered_by_target()
+    } else {
+        pool
     };
-    let sink = LazyMessageSink::new(open, LazyConfig::default());
+    of_sending(&pool, messages)
+}
+
+/// Sends so many messages over a live connection, on this thread, and counts the allocations.
+fn of_sending(sink: &dyn MessageSink, messages: u64) -> AllocationInfo {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .expect("a runtime of one thread");
-    let first = runtime.block_on(sink.send(Message::new("first")));
-    assert!(first.is_ok());
-    let sink: &dyn MessageSink = &sink;
     let message = Message::new("tick").with_target("desk");
+    let first = runtime.block_on(sink.send(message.clone()));
+    assert!(first.is_ok());
     let mut cx = Context::from_waker(Waker::noop());
     measure(|| {
         for _ in 0..messages {
@@ -72,6 +91,14 @@ fn a_message_taken_at_once_allocates_nothing() {
     // The first of a thread sets up what arc-swap and the like keep for it.
     allocations(true, 1);
     assert_eq!(allocations(true, 1_000).count_total, 0);
+}
+
+#[test]
+fn a_message_taken_at_once_by_a_member_of_a_pool_allocates_nothing() {
+    for ordered in [false, true] {
+        of_a_pool(ordered, 1);
+        assert_eq!(of_a_pool(ordered, 1_000).count_total, 0);
+    }
 }
 
 #[test]

@@ -9,5 +9,6 @@
 mod check;
 mod demo;
 mod direct;
+mod ping;
 mod relay;
 mod support;

@@ -246,6 +246,7 @@ fn hello_of(shared: &Shared) -> Hello {
         }),
         consumer: None,
         requester: None,
+        probe: None,
         credentials: None,
         offer: None,
     }

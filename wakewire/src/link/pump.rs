@@ -154,11 +154,12 @@ async fn read(shared: &Shared, signals: &Signals, mut reader: Reader) -> End {
                     shared.changed.notify_waiters();
                 }
             }
-            Kind::Ping => {
-                signals.pulse.asked();
+            kind @ (Kind::Ping | Kind::Pong) => {
+                if let Err(error) = signals.pulse.beat(kind) {
+                    return lost(shared, ErrorPhase::Read, error);
+                }
                 shared.owed.notify_one();
             }
-            Kind::Pong => {}
             Kind::Close => {
                 let reason = hello::decode::<Reject>(Kind::Close, &body)
                     .map_or_else(|_| String::new(), |r| r.text);

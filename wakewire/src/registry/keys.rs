@@ -4,6 +4,7 @@ use super::limits;
 use super::service::{COMPOSITE, CompositePattern, DIRECT, RELAY, WithoutConsumers};
 use crate::delivery::{Delivery, WhenFull};
 use crate::domain::{Domain, PrecisionContext};
+use crate::security::TlsMode;
 
 /// One key of a service.
 #[derive(Debug)]
@@ -35,6 +36,14 @@ pub(super) enum Shape {
     Flag,
     /// A table of strings.
     Strings,
+    /// The absolute path of a file.
+    Path,
+    /// The name of an environment variable.
+    Variable,
+    /// A name that is not empty.
+    Name,
+    /// A list of the numbers of users.
+    Uids,
     /// Known, but not built yet: refused, so that nobody relies on what is not there.
     Later,
 }
@@ -56,6 +65,10 @@ impl Shape {
             }
             Self::Flag => "`true` or `false`".to_owned(),
             Self::Strings => "a table of strings".to_owned(),
+            Self::Path => "an absolute path".to_owned(),
+            Self::Variable => "the name of an environment variable".to_owned(),
+            Self::Name => "a name".to_owned(),
+            Self::Uids => "a list of numbers of users".to_owned(),
             Self::Later => "not built in yet".to_owned(),
         }
     }
@@ -136,14 +149,26 @@ pub(super) const KEYS: &[Key] = &[
         above_zero(limits::SECONDS),
     ),
     optional("log_bytes", RELAYS, whole(1, limits::BUFFER_BYTES)),
+    optional("tls", LINKS, Shape::Word(TLS)),
+    optional("ca", LINKS, Shape::Path),
+    optional("cert", LINKS, Shape::Path),
+    optional("key", LINKS, Shape::Path),
+    optional("client_ca", LINKS, Shape::Path),
+    optional("username", LINKS, Shape::Name),
+    optional("password_env", LINKS, Shape::Variable),
+    optional("password_file", LINKS, Shape::Path),
+    optional("allow_uids", LINKS, Shape::Uids),
+    optional("max_connections", LINKS, CONNECTIONS),
+    optional("max_connections_per_address", LINKS, CONNECTIONS),
+    optional("max_handshakes", LINKS, CONNECTIONS),
+    optional("max_handshakes_per_address", LINKS, CONNECTIONS),
+    optional("handshakes_per_second_per_address", LINKS, CONNECTIONS),
+    optional(
+        "max_inbound_bytes",
+        LINKS,
+        whole(limits::INBOUND_BYTES, limits::BUFFER_BYTES),
+    ),
     optional("metadata", ALL, Shape::Strings),
-    optional("tls", LINKS, Shape::Later),
-    optional("ca", LINKS, Shape::Later),
-    optional("cert", LINKS, Shape::Later),
-    optional("key", LINKS, Shape::Later),
-    optional("username", LINKS, Shape::Later),
-    optional("password_env", LINKS, Shape::Later),
-    optional("password_file", LINKS, Shape::Later),
     optional("spool", LINKS, Shape::Later),
     optional("fsync", LINKS, Shape::Later),
     optional("cursor", LINKS, Shape::Later),
@@ -180,6 +205,11 @@ const PRECISIONS: &[&str] = &[
     PrecisionContext::TraditionalExchange.name(),
     PrecisionContext::Mixed.name(),
 ];
+const TLS: &[&str] = &[
+    TlsMode::Off.name(),
+    TlsMode::Prefer.name(),
+    TlsMode::Require.name(),
+];
 const WITHOUT: &[&str] = &[
     WithoutConsumers::Hold.name(),
     WithoutConsumers::Accept.name(),
@@ -202,6 +232,8 @@ const fn optional(name: &'static str, on: &'static [&'static str], shape: Shape)
         required: false,
     }
 }
+
+const CONNECTIONS: Shape = whole(1, limits::CONNECTIONS);
 
 const fn whole(least: u64, most: u64) -> Shape {
     Shape::Whole { least, most }

@@ -47,3 +47,12 @@ pub(super) const CONNECT_SECONDS: f64 = 3600.0;
 
 /// The steepest growth: from 1 ms to a day in four steps.
 pub(super) const MULTIPLIER: f64 = 100.0;
+
+/// The longest path, variable or user, in bytes: what systems take as a path.
+pub(super) const TEXT_BYTES: usize = 4096;
+
+/// The most connections of one service, greeted or greeting: more descriptors than a process has by default.
+pub(super) const CONNECTIONS: u64 = 1 << 20;
+
+/// The fewest bytes for unfinished frames: 1 MiB, one message of the usual limit.
+pub(super) const INBOUND_BYTES: u64 = 1 << 20;

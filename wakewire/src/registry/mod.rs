@@ -16,13 +16,16 @@ mod inherit;
 mod keys;
 mod lazy;
 mod limits;
+mod material;
 mod nearest;
+mod protection;
 mod raw;
 #[cfg(test)]
 mod reference;
 mod resolve;
 mod secret;
 mod service;
+mod settings;
 mod socket;
 mod sound;
 mod value;
@@ -39,6 +42,7 @@ pub use lazy::LazySettings;
 pub use service::{CompositePattern, ServiceConfig, ServicesConfig, SinkType, WithoutConsumers};
 
 use crate::error::{Failure, Phase, SinkError};
+use file::Writers;
 use findings::{BYTE_ORDER_MARK, Findings};
 
 /// Where services are looked up. The factory asks once for each name, when its sink or source is made.
@@ -112,11 +116,13 @@ impl ServiceRegistry {
     /// # Errors
     ///
     /// [`SinkError::InvalidConfig`] when the file cannot be read, is larger than 64 MiB or is no UTF-8, and
-    /// with all [`Faults`] as its cause when its text is not a sound configuration.
+    /// with all [`Faults`] as its cause when its text is not a sound configuration, or names passwords or keys
+    /// while everybody may write to it.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SinkError> {
         let path = path.as_ref();
-        let text = file::read(path)?;
-        Self::load(&text, Some(&path.display().to_string()))
+        let source = file::read(path)?;
+        let name = path.display().to_string();
+        Self::load(&source.text, Some((&name, source.writers)))
     }
 
     /// Reads a text.
@@ -165,7 +171,7 @@ impl ServiceRegistry {
         self.warnings.text()
     }
 
-    fn load(text: &str, file: Option<&str>) -> Result<Self, SinkError> {
+    fn load(text: &str, file: Option<(&str, Writers)>) -> Result<Self, SinkError> {
         let mut findings = Findings::default();
         let document_text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         let (document, errors) = DeTable::parse_recoverable(document_text);
@@ -187,12 +193,20 @@ impl ServiceRegistry {
             .iter()
             .filter_map(|(raw, config)| Some((*raw, config.as_ref()?)));
         resolve::check_shared_endpoints(sound, &mut findings);
+        raw.iter()
+            .for_each(|raw| material::check(raw, &mut findings));
+        if let Some((_, writers)) = file {
+            let mut services = resolved.iter().filter_map(|(_, config)| config.as_ref());
+            let shows_secrets = services
+                .any(|config| config.security.key.is_some() || config.security.password.is_some());
+            writers.judge(shows_secrets, &mut findings);
+        }
 
         let start = text.len() - document_text.len();
         findings.shift(start);
         let masked = secret::masked(text, start, document.get_ref());
         let refused = findings.refused();
-        let faults = findings.into_faults(text, masked, file);
+        let faults = findings.into_faults(text, masked, file.map(|(name, _)| name));
         if refused {
             return Err(SinkError::InvalidConfig(Failure::new("").because(faults)));
         }

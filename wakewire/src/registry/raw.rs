@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -47,6 +49,72 @@ impl RawService {
         self.written
             .get(key)
             .map_or_else(|| self.span.clone(), |written| written.span.clone())
+    }
+}
+
+/// What stands behind a key, in the type that is meant; `None` when nothing readable does.
+impl RawService {
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        match self.known(key)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn one_of<T: Copy, const N: usize>(
+        &self,
+        key: &str,
+        all: [T; N],
+        name: impl Fn(T) -> &'static str,
+    ) -> Option<T> {
+        let text = self.text(key)?;
+        all.into_iter().find(|&one| name(one) == text)
+    }
+
+    pub(super) fn names(&self, key: &str) -> Option<Vec<String>> {
+        match self.known(key)? {
+            Value::Names(names) => Some(names.iter().map(|(name, _)| name.clone()).collect()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn file(&self, key: &str) -> Option<PathBuf> {
+        self.text(key).map(PathBuf::from)
+    }
+
+    pub(super) fn uids(&self, key: &str) -> Option<Vec<u32>> {
+        match self.known(key)? {
+            Value::Uids(uids) => Some(uids.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn whole(&self, key: &str) -> Option<u64> {
+        match self.known(key)? {
+            Value::Whole(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn size(&self, key: &str) -> Option<usize> {
+        // Every limit of a size is below what can be addressed.
+        usize::try_from(self.whole(key)?).ok()
+    }
+
+    pub(super) fn decimal(&self, key: &str) -> Option<f64> {
+        match self.known(key)? {
+            Value::Decimal(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn seconds(&self, key: &str) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.decimal(key)?).ok()
+    }
+
+    fn known(&self, key: &str) -> Option<&Value> {
+        debug_assert!(keys::find(key).is_some(), "`{key}` is in no table");
+        self.value(key)
     }
 }
 
@@ -190,6 +258,14 @@ fn read(service: &mut RawService, table: &DeTable<'_>, prefix: &str, findings: &
 
 /// Says what to write instead of a key that does not exist.
 fn unknown(key: &str, prefix: &str) -> Said {
+    if PASSWORDS.contains(&key.to_ascii_lowercase().as_str()) {
+        let message = format!(
+            "there is no key `{prefix}{}`: this file holds no password",
+            shown(key)
+        );
+        let hint = "write `password_env = \"VARIABLE\"` or `password_file = \"/path/to/file\"`";
+        return (message, Some(hint.to_owned()));
+    }
     let message = format!("there is no key `{prefix}{}`", shown(key));
     let (inside, outside): (Vec<&Key>, Vec<&Key>) = KEYS
         .iter()
@@ -230,6 +306,9 @@ pub(super) fn path(service: &str, key: &str) -> String {
 }
 
 const SERVICES: &str = "services";
+
+/// What people write who look for a key of a password.
+const PASSWORDS: &[&str] = &["password", "passwd", "pass", "passphrase", "secret"];
 
 const EXAMPLE: &str =
     "write `[services.NAME]`, and below it `type = \"relay\"` and `endpoint = \"unix:///path\"`";

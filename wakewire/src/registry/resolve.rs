@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use super::diagnostic::{enumerated, shown};
 use super::findings::Findings;
-use super::keys::{self, KEYS, LAZY_PREFIX};
+use super::keys::{KEYS, LAZY_PREFIX};
 use super::lazy::LazySettings;
 use super::raw::{self, RawService};
 use super::service::{
     COMPOSITE, CompositePattern, DIRECT, RELAY, ServiceConfig, SinkType, WithoutConsumers,
 };
 use super::value::Value;
-use super::{limits, socket};
+use super::{limits, protection, socket};
 use crate::delivery::{Delivery, WhenFull};
 use crate::domain::{Domain, PrecisionContext};
 use crate::endpoint::{Endpoint, Scheme};
@@ -34,6 +34,7 @@ pub(super) fn service(raw: &RawService, findings: &mut Findings) -> Option<Servi
     check_delivery(&config, raw, findings);
     check_sizes(&config, raw, findings);
     check_consumers(raw, findings);
+    protection::check(&config, raw, findings);
     check_targets(raw, findings);
     let is_placed = config.endpoint.is_some() || matches!(config.kind, SinkType::Composite { .. });
     is_placed.then_some(config)
@@ -180,6 +181,8 @@ fn set(config: &mut ServiceConfig, raw: &RawService) {
         config.metadata.clone_from(strings);
     }
     config.lazy = lazy(raw);
+    config.security = protection::security(raw);
+    protection::set_limits(&mut config.limits, raw);
 }
 
 /// Reads the `lazy` table over the short keys.
@@ -269,10 +272,7 @@ fn check_sizes(config: &ServiceConfig, raw: &RawService, findings: &mut Findings
     if config.max_message_bytes > most {
         let key = "max_message_bytes";
         findings.wrong(raw.span_of(key), &raw.path(key), || {
-            let message = format!(
-                "{} bytes do not fit into a datagram, {most} do",
-                config.max_message_bytes
-            );
+            let message = format!("over udp a message is one datagram, of at most {most} bytes");
             let hint = format!("write {most} or less, or an endpoint with `tcp://`");
             (message, Some(hint))
         });
@@ -347,60 +347,5 @@ pub(super) fn check_shared_endpoints<'r>(
                 (message, Some(hint))
             });
         }
-    }
-}
-
-/// What stands behind a key, in the type that is meant; `None` when nothing readable does.
-impl RawService {
-    fn text(&self, key: &str) -> Option<&str> {
-        match self.known(key)? {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    fn one_of<T: Copy, const N: usize>(
-        &self,
-        key: &str,
-        all: [T; N],
-        name: impl Fn(T) -> &'static str,
-    ) -> Option<T> {
-        let text = self.text(key)?;
-        all.into_iter().find(|&one| name(one) == text)
-    }
-
-    fn names(&self, key: &str) -> Option<Vec<String>> {
-        match self.known(key)? {
-            Value::Names(names) => Some(names.iter().map(|(name, _)| name.clone()).collect()),
-            _ => None,
-        }
-    }
-
-    fn whole(&self, key: &str) -> Option<u64> {
-        match self.known(key)? {
-            Value::Whole(number) => Some(*number),
-            _ => None,
-        }
-    }
-
-    fn size(&self, key: &str) -> Option<usize> {
-        // Every limit of a size is below what can be addressed.
-        usize::try_from(self.whole(key)?).ok()
-    }
-
-    fn decimal(&self, key: &str) -> Option<f64> {
-        match self.known(key)? {
-            Value::Decimal(number) => Some(*number),
-            _ => None,
-        }
-    }
-
-    fn seconds(&self, key: &str) -> Option<Duration> {
-        Duration::try_from_secs_f64(self.decimal(key)?).ok()
-    }
-
-    fn known(&self, key: &str) -> Option<&Value> {
-        debug_assert!(keys::find(key).is_some(), "`{key}` is in no table");
-        self.value(key)
     }
 }

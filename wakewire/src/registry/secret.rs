@@ -74,6 +74,8 @@ pub(super) fn is_secret(key: &str) -> bool {
 
 const WORDS: &[&str] = &[
     "pass",
+    "pasw", // as people slip
+    "pwd",
     "secret",
     "token",
     "credential",
@@ -96,6 +98,7 @@ mod tests {
     fn secrets_are_overwritten_and_nothing_moves() {
         for text in [
             "password = \"hunter2\"\nb = 1",
+            "pasword = \"hunter2\"",
             "a = { password = 'hunter2' }",
             "a.metadata.api_key = \"\"\"x\nhunter2é\r\n\"\"\"\n",
             "password = \"hunter2\nb = 1",

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::diagnostic::quoted;
 use super::lazy::LazySettings;
-use super::secret::is_secret;
 use crate::backoff::LazyConfig;
 use crate::delivery::{Delivery, WhenFull};
 use crate::domain::{Domain, PrecisionContext};
 use crate::endpoint::Endpoint;
-use crate::security::Security;
+use crate::security::{ListenLimits, Security};
 
 /// All services by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,7 +57,8 @@ pub struct ServiceConfig {
     pub buffer_bytes: usize,
     /// What gives way when the buffer is full. Default [`WhenFull::Block`].
     pub when_full: WhenFull,
-    /// The largest payload taken. Default 1 MiB; 1200 bytes over `udp`, where 64,000 are the most.
+    /// The largest payload taken. Default 1 MiB; over `udp` 1200 bytes, which every path takes in one piece, and
+    /// 64,000 at most.
     pub max_message_bytes: usize,
     /// After how long without a message the connection is closed; `None` = never. Default 50 s, since many
     /// peers and middleboxes close at 60.
@@ -83,6 +82,8 @@ pub struct ServiceConfig {
     pub log_bytes: usize,
     /// Who may talk to it, and how private it is. Default: the transport's own protection, no password.
     pub security: Security,
+    /// What a listener or relay takes from those who connect.
+    pub limits: ListenLimits,
     /// Anything the user wants to keep beside the service; wakewire does not look into it.
     pub metadata: BTreeMap<String, String>,
 }
@@ -125,75 +126,11 @@ impl ServiceConfig {
         self.lazy.apply_to(default)
     }
 
-    /// Returns every key that has an effect on this kind of service, with its value as TOML; `None` where
-    /// there is no value. Connection settings are over the library's defaults.
-    pub fn settings(&self) -> Vec<(&'static str, Option<String>)> {
-        let lazy = self.lazy_config(LazyConfig::default());
-        let mut settings = vec![("type", Some(text(self.kind.name())))];
-        if let SinkType::Composite { pattern, targets } = &self.kind {
-            settings.push(("pattern", Some(text(pattern.name()))));
-            settings.push(("targets", Some(list(targets))));
-        } else {
-            settings.extend(self.link_settings());
-        }
-        if self.kind == SinkType::Relay {
-            let consumers = (!self.consumers.is_empty()).then(|| list(&self.consumers));
-            settings.extend([
-                ("consumers", consumers),
-                (
-                    "without_consumers",
-                    Some(text(self.without_consumers.name())),
-                ),
-                (DEADLINE, Some(seconds(self.unnamed_deadline()))),
-                ("log_bytes", Some(self.log_bytes.to_string())),
-            ]);
-        }
-        settings.extend([
-            ("lazy.max_retries", Some(lazy.max_retries.to_string())),
-            ("lazy.retry_delay_ms", Some(milliseconds(lazy.retry_delay))),
-            (
-                "lazy.backoff_multiplier",
-                Some(decimal(lazy.backoff_multiplier)),
-            ),
-            (
-                "lazy.max_retry_delay_secs",
-                Some(seconds(lazy.max_retry_delay)),
-            ),
-            ("lazy.auto_reconnect", Some(lazy.auto_reconnect.to_string())),
-            (
-                "lazy.connect_timeout_secs",
-                Some(seconds(lazy.connect_timeout)),
-            ),
-            ("lazy.wait_timeout_secs", Some(seconds(lazy.wait_timeout))),
-            ("lazy.jitter", Some(decimal(lazy.jitter))),
-            (
-                "metadata",
-                (!self.metadata.is_empty()).then(|| table(&self.metadata)),
-            ),
-        ]);
-        settings
-    }
-
-    /// Returns the settings that differ from those of a service of the same kind and place of which
-    /// nothing else was said.
-    pub fn settings_that_differ(&self) -> Vec<(&'static str, String)> {
-        let plain = Self::with_defaults(self.kind.clone(), self.endpoint.clone()).settings();
-        self.settings()
-            .into_iter()
-            .filter(|setting| {
-                // Once written, this one holds for named consumers too, whatever its value.
-                let deadline = setting.0 == DEADLINE && self.consumer_deadline.is_some();
-                deadline || !plain.contains(setting)
-            })
-            .filter_map(|(key, value)| Some((key, value?)))
-            .collect()
-    }
-
     pub(super) fn with_defaults(kind: SinkType, endpoint: Option<Endpoint>) -> Self {
         let delivery = endpoint.as_ref().map_or(Delivery::AtLeastOnce, |endpoint| {
             Delivery::usual_over(endpoint.scheme())
         });
-        let usual_message = endpoint.as_ref().map_or(1 << 20, Endpoint::usual_message);
+        let max_message_bytes = endpoint.as_ref().map_or(1 << 20, Endpoint::usual_message);
         Self {
             kind,
             endpoint,
@@ -201,7 +138,7 @@ impl ServiceConfig {
             buffer_size: 10_000,
             buffer_bytes: 8 << 20,
             when_full: WhenFull::default(),
-            max_message_bytes: usual_message,
+            max_message_bytes,
             idle_timeout: Some(Duration::from_secs(50)),
             drain_timeout: Duration::from_secs(5),
             lazy: LazySettings::default(),
@@ -212,37 +149,9 @@ impl ServiceConfig {
             consumer_deadline: None,
             log_bytes: 64 << 20,
             security: Security::default(),
+            limits: ListenLimits::default(),
             metadata: BTreeMap::new(),
         }
-    }
-
-    fn link_settings(&self) -> [(&'static str, Option<String>); 10] {
-        [
-            (
-                "endpoint",
-                self.endpoint
-                    .as_ref()
-                    .map(|endpoint| text(&endpoint.to_string())),
-            ),
-            ("delivery", Some(text(self.delivery.name()))),
-            ("buffer_size", Some(self.buffer_size.to_string())),
-            ("buffer_bytes", Some(self.buffer_bytes.to_string())),
-            ("when_full", Some(text(self.when_full.name()))),
-            (
-                "max_message_bytes",
-                Some(self.max_message_bytes.to_string()),
-            ),
-            (
-                "idle_timeout_secs",
-                Some(seconds(self.idle_timeout.unwrap_or_default())),
-            ),
-            ("drain_timeout_secs", Some(seconds(self.drain_timeout))),
-            ("domain", self.domain.map(|domain| text(domain.name()))),
-            (
-                "precision_context",
-                Some(text(self.precision_context.name())),
-            ),
-        ]
     }
 }
 
@@ -346,45 +255,8 @@ impl fmt::Display for WithoutConsumers {
     }
 }
 
-fn text(text: &str) -> String {
-    toml::Value::from(text).to_string()
-}
-
-fn list(names: &[String]) -> String {
-    let names: Vec<_> = names.iter().map(|name| text(name)).collect();
-    format!("[{}]", names.join(", "))
-}
-
-fn table(table: &BTreeMap<String, String>) -> String {
-    let entries: Vec<_> = table
-        .iter()
-        .map(|(key, value)| {
-            // Not meant for secrets, but one that strays here is not printed.
-            let value = if is_secret(key) { "***" } else { value };
-            format!("{} = {}", quoted(key), text(value))
-        })
-        .collect();
-    format!("{{ {} }}", entries.join(", "))
-}
-
-/// As TOML writes it, also what is no number.
-fn decimal(number: f64) -> String {
-    format!("{number:?}").to_lowercase()
-}
-
-/// Rounded up, since a short wait is not none.
-fn milliseconds(duration: Duration) -> String {
-    duration.as_micros().div_ceil(1000).to_string()
-}
-
-fn seconds(duration: Duration) -> String {
-    duration.as_secs_f64().to_string()
-}
-
 pub(super) const RELAY: &str = "relay";
 pub(super) const DIRECT: &str = "direct";
 pub(super) const COMPOSITE: &str = "composite";
-
-const DEADLINE: &str = "consumer_deadline_secs";
 
 const CONSUMER_DEADLINE: Duration = Duration::from_secs(30);

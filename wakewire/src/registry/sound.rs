@@ -5,6 +5,7 @@ use toml::de::DeTable;
 use super::findings::Findings;
 use super::{ServiceConfig, raw, resolve};
 use crate::error::{Failure, Phase, SinkError};
+use crate::security::Password;
 
 impl ServiceConfig {
     /// Checks a service that was made in code, for a registry of one's own: the ranges, and what excludes
@@ -25,8 +26,13 @@ impl ServiceConfig {
     /// [`SinkError::InvalidConfig`] of the service of this name, with all that is wrong.
     pub fn validate(&self, name: &str) -> Result<(), SinkError> {
         // Written out and read again: one set of rules, and nothing that only holds on one way in.
+        let mut written = self.clone();
+        if let Some(password @ Password::Given(_)) = &mut written.security.password {
+            // Where it comes from is no concern of any rule, and it is never written out.
+            *password = Password::Env("GIVEN".to_owned());
+        }
         let mut text = format!("[{TABLE}]\n");
-        for (key, value) in self.settings() {
+        for (key, value) in written.settings() {
             if let Some(value) = value.filter(|_| key != METADATA) {
                 text.push_str(&format!("{key} = {value}\n"));
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -9,7 +10,7 @@ use toml::de::DeValue;
 use super::diagnostic::shown;
 use super::findings::{Findings, Said};
 use super::keys::Shape;
-use super::nearest;
+use super::{limits, nearest, raw};
 
 /// What was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,7 @@ pub(super) enum Value {
     Decimal(f64),
     Flag(bool),
     Strings(BTreeMap<String, String>),
+    Uids(Vec<u32>),
 }
 
 /// Reads one value. `Ok(None)` when it is unreadable and that has been said, `Err` with what is to be said.
@@ -46,6 +48,10 @@ pub(super) fn read(
         }
         Shape::Flag => Value::Flag(found.as_bool().ok_or_else(|| wrong_type(shape, found))?),
         Shape::Strings => return strings(shape, found, path, findings),
+        Shape::Path => Value::Text(absolute(text(shape, found)?)?),
+        Shape::Variable => Value::Text(variable(text(shape, found)?)?),
+        Shape::Name => Value::Text(name(text(shape, found)?)?),
+        Shape::Uids => return uids(shape, found, path, findings),
         Shape::Later => {
             return Err((
                 "not built into this version yet".to_owned(),
@@ -85,6 +91,64 @@ fn word(words: &'static [&'static str], text: &str) -> Result<Value, Said> {
     let hint =
         nearest::nearest(text, words.iter().copied()).map(|word| format!("did you mean `{word}`?"));
     Err((message, hint))
+}
+
+/// Absolute, so that it means the same wherever the program is started, like the path of a socket.
+fn absolute(text: &str) -> Result<String, Said> {
+    let hint = || Some("write the whole path, such as `/etc/wakewire/ca.pem`".to_owned());
+    if text.len() > limits::TEXT_BYTES || text.chars().any(char::is_control) {
+        return Err(("this is no path".to_owned(), hint()));
+    }
+    if !Path::new(text).is_absolute() {
+        return Err(("the path is not absolute".to_owned(), hint()));
+    }
+    Ok(text.to_owned())
+}
+
+/// What is no name of a variable may be the password itself, and is not echoed.
+fn variable(text: &str) -> Result<String, Said> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let starts = text.starts_with(|c: char| c.is_ascii_digit());
+    if text.is_empty() || starts || text.len() > limits::TEXT_BYTES || !text.chars().all(plain) {
+        return Err((
+            "this is not the name of an environment variable".to_owned(),
+            Some("write letters, digits and `_`, such as `FEED_PASSWORD`".to_owned()),
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn name(text: &str) -> Result<String, Said> {
+    match raw::bad_name(text) {
+        Some(why) => Err((why.to_owned(), Some("write another name".to_owned()))),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn uids(
+    shape: &Shape,
+    found: &DeValue<'_>,
+    path: &str,
+    findings: &mut Findings,
+) -> Result<Option<Value>, Said> {
+    let array = found.as_array().ok_or_else(|| wrong_type(shape, found))?;
+    let number = Shape::Whole {
+        least: 0,
+        most: LAST_UID,
+    };
+    let mut uids = Vec::new();
+    let mut sound = true;
+    for entry in array.iter() {
+        match whole(&number, 0, LAST_UID, entry.get_ref()) {
+            // Every number up to that one fits.
+            Ok(uid) => uids.extend(u32::try_from(uid)),
+            Err(said) => {
+                sound = false;
+                findings.wrong(entry.span(), path, || said);
+            }
+        }
+    }
+    Ok(sound.then_some(Value::Uids(uids)))
 }
 
 fn names(
@@ -165,6 +229,7 @@ fn wrong_type(shape: &Shape, found: &DeValue<'_>) -> Said {
     let message = format!("expected {}, found {}", shape.expected(), what(found));
     let hint = match (shape, found) {
         (Shape::Names, DeValue::String(_)) => Some("write it in brackets, `[\"NAME\"]`"),
+        (Shape::Uids, DeValue::Integer(_)) => Some("write it in brackets, `[1000]`"),
         (Shape::Whole { .. }, DeValue::Float(_)) => Some("write it without a fraction"),
         (Shape::Whole { .. } | Shape::Decimal { .. } | Shape::Flag, DeValue::String(_)) => {
             Some("write it without quotes")
@@ -183,3 +248,6 @@ fn out_of_range(shape: &Shape, found: &DeValue<'_>) -> Said {
     let message = format!("{} is out of range", shown(&number));
     (message, Some(format!("write {}", shape.expected())))
 }
+
+/// The last number of a user; the one after it means none.
+const LAST_UID: u64 = u32::MAX as u64 - 1;

@@ -10,7 +10,7 @@ use super::effects::{ConnectionId, Offered, Outgoing};
 use super::switchboard::{Bell, Switchboard};
 use crate::transport::door::{Reader, Writer};
 use crate::transport::pulse::Pulse;
-use crate::transport::write_pieces;
+use crate::transport::{write_in_time, write_pieces};
 use crate::wire::ProtocolError;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Gap, Reject};
@@ -117,11 +117,10 @@ impl Connection {
                 self.board
                     .with(|hub, wake| hub.acknowledge(self.id, origin, sequence, now, wake))?;
             }
-            Kind::Ping => {
-                self.pulse.asked();
+            kind @ (Kind::Ping | Kind::Pong) => {
+                self.pulse.beat(kind)?;
                 self.bell.poll.notify_one();
             }
-            Kind::Pong => {}
             Kind::Close => return Ok(Some(End::Left)),
             kind => return Err(ProtocolError::Unexpected { kind }),
         }
@@ -145,11 +144,7 @@ impl Connection {
                 self.bell.poll.notified().await;
                 continue;
             }
-            let written = async {
-                writer.write_all(&bytes).await?;
-                writer.flush().await
-            };
-            if let Err(error) = written.await {
+            if let Err(error) = write_in_time(writer, &bytes).await {
                 return End::Lost(error.to_string());
             }
             bytes.clear();

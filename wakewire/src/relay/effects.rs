@@ -126,6 +126,8 @@ pub(crate) enum Refused {
     LatestIsLossy,
     #[error("consumer {name:?} is waited for by name: it cannot be at_most_once")]
     NamedIsWaitedFor { name: String },
+    #[error("consumer {name:?} is {owner}: another identity cannot be it")]
+    AnothersName { name: String, owner: String },
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
 }

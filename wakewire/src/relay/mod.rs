@@ -10,6 +10,7 @@ mod effects;
 mod gaps;
 mod hub;
 mod log;
+mod owners;
 mod reception;
 #[cfg(test)]
 mod rules;

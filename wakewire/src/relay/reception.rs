@@ -10,6 +10,7 @@ use super::RelayConfig;
 use super::connection::{Connection, End};
 use super::effects::{ConnectionId, ConsumerHello, ConsumerKey, Refused};
 use super::switchboard::Switchboard;
+use crate::security::Identity;
 use crate::source::frame_limit;
 use crate::transport::door::{Visitor, reject};
 use crate::transport::pulse::Pulse;
@@ -41,7 +42,8 @@ pub(super) async fn serve(
         offer,
         mut reader,
         mut writer,
-        ..
+        identity,
+        pass: _pass,
     } = visitor;
     let checksummed = config.target.endpoint().is_checksummed();
     let service = &config.service;
@@ -57,7 +59,7 @@ pub(super) async fn serve(
         who,
         mut welcome,
         origin,
-    } = match enter(&config, &board, id, node, hello, positions) {
+    } = match enter(&config, &board, id, node, &identity, hello, positions) {
         Ok(entered) => entered,
         Err(refused) => {
             tracing::warn!(%service, %refused, "refused");
@@ -84,7 +86,11 @@ pub(super) async fn serve(
     } else {
         hello::POSITIONS_LIMIT
     };
-    if let Err(error) = writer.write_all(&bytes).await {
+    let welcomed = async {
+        writer.write_all(&bytes).await?;
+        writer.flush().await
+    };
+    if let Err(error) = welcomed.await {
         tracing::debug!(%service, %who, %error, "left while it was greeted");
         return;
     }
@@ -107,6 +113,7 @@ fn enter(
     board: &Switchboard,
     id: ConnectionId,
     node: SessionId,
+    identity: &Identity,
     hello: Hello,
     positions: Vec<Position>,
 ) -> Result<Entered, Refused> {
@@ -132,6 +139,9 @@ fn enter(
         ..
     }) = hello.consumer
     {
+        if let Some(name) = &name {
+            board.claim(name, identity)?;
+        }
         let who = match &name {
             Some(name) => format!("consumer `{name}`"),
             None => format!("consumer {life:?}"),
@@ -174,6 +184,7 @@ fn enter(
 const fn code(refused: &Refused) -> Code {
     match refused {
         Refused::TooManySessions { .. } | Refused::TooManyConsumers { .. } => Code::Busy,
+        Refused::AnothersName { .. } => Code::Unauthorized,
         Refused::LatestIsLossy | Refused::NamedIsWaitedFor { .. } => Code::Refused,
         Refused::TooManyPositions { .. } | Refused::Protocol(_) => Code::Protocol,
     }

@@ -7,8 +7,10 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::effects::{ConnectionId, Wake};
+use super::effects::{ConnectionId, Refused, Wake};
 use super::hub::Hub;
+use super::owners::Owners;
+use crate::security::Identity;
 use crate::wire::hello::Code;
 
 /// What all connections of a relay share.
@@ -16,6 +18,7 @@ use crate::wire::hello::Code;
 pub(super) struct Switchboard {
     state: Mutex<State>,
     next: AtomicU64,
+    owners: Mutex<Owners>,
 }
 
 #[derive(Debug)]
@@ -68,7 +71,13 @@ impl Switchboard {
         Self {
             state: Mutex::new(state),
             next: AtomicU64::new(1),
+            owners: Mutex::default(),
         }
+    }
+
+    /// Notes that a consumer of this name is of this identity; refuses one that is not.
+    pub(super) fn claim(&self, name: &str, identity: &Identity) -> Result<(), Refused> {
+        self.owners.lock().claim(name, identity)
     }
 
     /// Enters a connection: from now on it is called.

@@ -2,12 +2,14 @@
 
 mod credentials;
 mod identity;
+mod limits;
 
 use std::fmt;
 use std::path::PathBuf;
 
 pub use self::credentials::{Credentials, Password};
 pub(crate) use self::identity::Identity;
+pub use self::limits::ListenLimits;
 
 /// How a service is protected: encryption, certificates, a password, users of a Unix socket.
 ///

@@ -11,29 +11,28 @@ use crate::error::{Failure, Phase as ErrorPhase, SinkError, TrySendError};
 use crate::link::{Link, LinkConfig, Phase, Snapshot};
 use crate::message::Message;
 use crate::outbox::Limits;
-use crate::security::Security;
+use crate::security::{ListenLimits, Security};
 use crate::transport::dial::Target;
 
 /// Makes a link with the defaults of `services.toml`, for a sink that is made without it. Opens nothing.
-pub(super) fn link(endpoint: &str, buffer_size: usize) -> Result<Link, SinkError> {
-    let invalid = |cause: String, hint: &str| {
-        let failure = Failure::new(endpoint)
-            .endpoint(endpoint)
-            .phase(ErrorPhase::Resolve);
-        SinkError::InvalidConfig(failure.because(cause).hint(hint))
+pub(super) fn link(
+    endpoint: &str,
+    buffer_size: usize,
+    security: Security,
+) -> Result<Link, SinkError> {
+    let failure = || {
+        let failure = Failure::new(endpoint).endpoint(endpoint);
+        failure.phase(ErrorPhase::Resolve)
     };
+    let invalid =
+        |cause: String, hint: &str| SinkError::InvalidConfig(failure().because(cause).hint(hint));
     let parsed: Endpoint = endpoint
         .parse()
         .map_err(|error: crate::endpoint::EndpointError| {
             invalid(error.to_string(), error.hint())
         })?;
-    if !parsed.scheme().is_built_in() {
-        let scheme = parsed.scheme().name();
-        return Err(invalid(
-            format!("`{scheme}` is not built into this version"),
-            "use `unix://` or `tcp://`",
-        ));
-    }
+    let target = Target::new(parsed.clone(), security, ListenLimits::default()).built_in();
+    let target = target.map_err(|unreached| unreached.error(failure()))?;
     if buffer_size == 0 {
         return Err(invalid(
             "a buffer of no messages".to_owned(),
@@ -61,10 +60,7 @@ pub(super) fn link(endpoint: &str, buffer_size: usize) -> Result<Link, SinkError
         idle_timeout: Some(IDLE_TIMEOUT),
         drain_timeout: DRAIN_TIMEOUT,
     };
-    Ok(Link::new(
-        config,
-        Box::new(Target::new(parsed, Security::default())),
-    ))
+    Ok(Link::new(config, Box::new(target)))
 }
 
 /// The default `buffer_bytes`: 8 MiB, since a count alone says nothing of memory.

@@ -4,6 +4,7 @@ use super::backed::{self, link_backed};
 use crate::error::SinkError;
 use crate::link::Link;
 use crate::outbox::Ledger;
+use crate::security::Security;
 
 /// Sends to the one process that listens at an endpoint.
 ///
@@ -44,13 +45,38 @@ impl DirectSink {
         Self::at("tcp://", address)
     }
 
-    /// Makes a sleeping sink for this `ws://` or `wss://` URL. Not built into this version, and it says so.
+    /// Makes a sleeping sink for this `ws://` or `wss://` URL.
     ///
     /// # Errors
     ///
-    /// [`SinkError::InvalidConfig`], as long as WebSocket is not built in.
+    /// [`SinkError::InvalidConfig`] when that is no such URL, or in a build without the feature `ws`.
     pub fn websocket(url: &str) -> Result<Self, SinkError> {
         Self::at("ws://", url)
+    }
+
+    /// Makes a sleeping sink for this endpoint, for a peer that is encrypted, shows or demands certificates,
+    /// or asks for a password. What is required and cannot be had is an error of the first connection; nothing
+    /// is then sent, and a password never goes over a connection that others may read.
+    ///
+    /// ```
+    /// use wakewire::{DirectSink, Password, Security};
+    ///
+    /// let security = Security {
+    ///     username: Some("feed".to_owned()),
+    ///     password: Some(Password::File("/run/secrets/feed".into())),
+    ///     ..Security::default()
+    /// };
+    /// let sink = DirectSink::secured("unix:///tmp/nobody-yet.sock", security)?;
+    /// # drop(sink);
+    /// # Ok::<(), wakewire::SinkError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::InvalidConfig`] when that is no endpoint that this build can reach, also when TLS is
+    /// required in a build without it.
+    pub fn secured(endpoint: &str, security: Security) -> Result<Self, SinkError> {
+        backed::link(endpoint, BUFFER_SIZE, security).map(Self::from_link)
     }
 
     pub(crate) const fn from_link(link: Link) -> Self {
@@ -68,7 +94,7 @@ impl DirectSink {
         } else {
             format!("{scheme}{address}")
         };
-        backed::link(&endpoint, BUFFER_SIZE).map(Self::from_link)
+        Self::secured(&endpoint, Security::default())
     }
 }
 

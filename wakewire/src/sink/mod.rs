@@ -4,8 +4,11 @@ mod backed;
 pub(crate) mod composite;
 pub(crate) mod direct;
 pub(crate) mod lazy;
+pub(crate) mod pool;
 pub(crate) mod relay;
 pub(crate) mod together;
+
+pub use self::pool::{PoolConfig, PoolStats};
 
 use std::borrow::Cow;
 use std::fmt;

@@ -4,6 +4,7 @@ use super::backed::{self, link_backed};
 use crate::error::SinkError;
 use crate::link::Link;
 use crate::outbox::Ledger;
+use crate::security::Security;
 
 /// Sends to a relay, which hands each message on to every consumer.
 ///
@@ -26,14 +27,42 @@ pub struct RelaySink {
 }
 
 impl RelaySink {
-    /// Makes a sleeping sink for the relay at this endpoint (`unix://`, `tcp://`, or a bare absolute path),
+    /// Makes a sleeping sink for the relay at this endpoint (a URL, or a bare absolute path),
     /// with room for so many messages; the default of `services.toml` is 10,000. The endpoint is its name.
     ///
     /// # Errors
     ///
     /// [`SinkError::InvalidConfig`] when that is no endpoint that can be reached, or no room.
     pub fn new(endpoint: &str, buffer_size: usize) -> Result<Self, SinkError> {
-        backed::link(endpoint, buffer_size).map(Self::from_link)
+        Self::secured(endpoint, buffer_size, Security::default())
+    }
+
+    /// Makes a sleeping sink like [`new`](Self::new), for a relay that is encrypted, shows or demands
+    /// certificates, or asks for a password. What is required and cannot be had is an error of the first
+    /// connection; nothing is then sent, and a password never goes over a connection that others may read.
+    ///
+    /// ```
+    /// use wakewire::{Password, RelaySink, Security};
+    ///
+    /// let security = Security {
+    ///     username: Some("feed".to_owned()),
+    ///     password: Some(Password::Env("FEED_PASSWORD".to_owned())),
+    ///     ..Security::default()
+    /// };
+    /// let sink = RelaySink::secured("unix:///tmp/no-relay-yet.sock", 10_000, security)?;
+    /// # drop(sink);
+    /// # Ok::<(), wakewire::SinkError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and when TLS is required in a build without it.
+    pub fn secured(
+        endpoint: &str,
+        buffer_size: usize,
+        security: Security,
+    ) -> Result<Self, SinkError> {
+        backed::link(endpoint, buffer_size, security).map(Self::from_link)
     }
 
     pub(crate) const fn from_link(link: Link) -> Self {

@@ -50,12 +50,17 @@ impl SourceConfig {
 
 /// Says why an endpoint cannot be listened at.
 pub(crate) fn listen_error(failure: Failure, error: std::io::Error) -> SinkError {
+    let failure = failure.phase(Phase::Listen);
     let hint = match error.kind() {
+        ErrorKind::InvalidInput => {
+            let hint = "correct `cert`, `key` and `client_ca` of the service that listens";
+            return SinkError::InvalidConfig(failure.because(error).hint(hint));
+        }
         ErrorKind::AddrInUse => "one process at a time listens at an endpoint",
         ErrorKind::NotFound => "create the directory of the socket",
         _ => "may this process bind that endpoint?",
     };
-    SinkError::Io(failure.phase(Phase::Listen).because(error).hint(hint))
+    SinkError::Io(failure.because(error).hint(hint))
 }
 
 /// The largest frame body of a service: the payload, and the extensions beside it.

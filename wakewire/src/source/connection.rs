@@ -13,6 +13,7 @@ use super::progress::{Acker, Progress};
 use crate::endpoint::Endpoint;
 use crate::transport::door::{Reader, Writer};
 use crate::transport::pulse::Pulse;
+use crate::transport::write_in_time;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Gap, Reject};
 use crate::wire::scan::Piece;
@@ -140,11 +141,10 @@ impl<'a> Connection<'a> {
             }
             Piece::Control { header, body } => match header.kind {
                 Kind::Gap => self.gap(header.origin, hello::decode(Kind::Gap, &body)?),
-                Kind::Ping => {
-                    self.pulse.asked();
+                kind @ (Kind::Ping | Kind::Pong) => {
+                    self.pulse.beat(kind)?;
                     self.acker.urge();
                 }
-                Kind::Pong => {}
                 Kind::Close => return Ok(Some(End::Left(hello::decode(Kind::Close, &body)?))),
                 kind => return Err(ProtocolError::Unexpected { kind }),
             },
@@ -198,11 +198,7 @@ impl<'a> Connection<'a> {
                 };
                 hello::encode(Kind::Close, &goodbye, self.checksummed, &mut bytes);
             }
-            let written = async {
-                writer.write_all(&bytes).await?;
-                writer.flush().await
-            };
-            if let Err(error) = written.await {
+            if let Err(error) = write_in_time(writer, &bytes).await {
                 return End::Lost(error.to_string());
             }
             bytes.clear();

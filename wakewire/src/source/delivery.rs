@@ -109,7 +109,7 @@ mod tests {
     use super::super::progress::Acker;
     use super::*;
     use crate::backoff::LazyConfig;
-    use crate::security::Security;
+    use crate::security::{ListenLimits, Security};
     use crate::transport::dial::Target;
     use crate::wire::SessionId;
     use crate::wire::frame::encode_message;
@@ -135,6 +135,7 @@ mod tests {
             target: Target::new(
                 "unix:///tmp/wakewire-nobody.sock".parse().unwrap(),
                 Security::default(),
+                ListenLimits::default(),
             ),
             subscribes: true,
             at_most_once: false,

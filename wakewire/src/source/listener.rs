@@ -58,6 +58,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         offer,
         mut reader,
         mut writer,
+        pass: _pass,
         ..
     } = visitor;
     let checksummed = config.endpoint().is_checksummed();
@@ -90,7 +91,11 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
     reader.scanner().limit = limits.frame;
-    if let Err(error) = writer.write_all(&bytes).await {
+    let welcomed = async {
+        writer.write_all(&bytes).await?;
+        writer.flush().await
+    };
+    if let Err(error) = welcomed.await {
         tracing::debug!(%service, %error, "a producer left while it was greeted");
         return;
     }

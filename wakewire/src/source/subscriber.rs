@@ -101,6 +101,7 @@ async fn attach(
             positions: u32::try_from(positions.len()).unwrap_or(u32::MAX),
         }),
         requester: None,
+        probe: None,
         credentials: None,
         offer: None,
     };

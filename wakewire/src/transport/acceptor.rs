@@ -3,7 +3,10 @@
 use std::io;
 use std::net::IpAddr;
 
+use super::dial::Target;
 use super::line::Line;
+#[cfg(feature = "tcp")]
+use super::negotiation;
 use super::not_built_in;
 #[cfg(feature = "tcp")]
 use super::tcp;
@@ -13,7 +16,8 @@ use super::udp;
 use super::unix;
 use super::unreached::Unreached;
 use crate::endpoint::Endpoint;
-use crate::security::Security;
+#[cfg(feature = "tcp")]
+use crate::security::TlsMode;
 
 /// A bound endpoint; it is free again when this is dropped.
 pub(crate) enum Acceptor {
@@ -45,18 +49,29 @@ impl Acceptor {
     /// # Cancel safety
     ///
     /// Dropped early, nothing stays bound.
-    pub(crate) async fn bind(endpoint: &Endpoint, security: &Security) -> io::Result<Self> {
-        match endpoint {
+    pub(crate) async fn bind(target: &Target) -> io::Result<Self> {
+        match target.endpoint() {
             #[cfg(all(feature = "unix", unix))]
-            Endpoint::Unix(path) => unix::Listener::bind(path, !security.allow_uids.is_empty())
-                .await
-                .map(Self::Unix),
+            Endpoint::Unix(path) => {
+                let for_others = !target.security().allow_uids.is_empty();
+                unix::Listener::bind(path, for_others).await.map(Self::Unix)
+            }
             #[cfg(feature = "tcp")]
-            Endpoint::Tcp(authority) => tcp::Listener::bind(authority).await.map(Self::Tcp),
+            Endpoint::Tcp(authority) => {
+                let keys = target.keys();
+                match target.security().tls {
+                    TlsMode::Require => keys.check()?,
+                    TlsMode::Prefer if keys.can_serve() => keys.check()?,
+                    TlsMode::Prefer | TlsMode::Off => {}
+                }
+                tcp::Listener::bind(authority).await.map(Self::Tcp)
+            }
             #[cfg(feature = "udp")]
-            Endpoint::Udp(authority) => {
-                udp::allowed(security)?;
-                udp::Listener::bind(authority).await.map(Self::Udp)
+            Endpoint::Udp(authority) => udp::Listener::bind(authority).await.map(Self::Udp),
+            #[cfg(feature = "tls")]
+            Endpoint::Tls(authority) => {
+                target.keys().check()?;
+                tcp::Listener::bind(authority).await.map(Self::Tcp)
             }
             other => Err(not_built_in(other.scheme())),
         }
@@ -105,15 +120,21 @@ impl Arrival {
     /// # Cancel safety
     ///
     /// Dropped early, the connection is closed.
-    pub(crate) async fn open(self, security: &Security) -> Result<Line, Unreached> {
+    pub(crate) async fn open(self, target: &Target) -> Result<Line, Unreached> {
         match self {
             #[cfg(all(feature = "unix", unix))]
-            Self::Unix(stream) => unix::admit(stream, &security.allow_uids),
+            Self::Unix(stream) => Ok(unix::admit(stream)?),
             #[cfg(feature = "tcp")]
-            Self::Tcp(stream, address) => Ok(Line {
-                address: Some(address),
-                ..Line::new(stream)
-            }),
+            Self::Tcp(stream, address) => {
+                let line = Line {
+                    address: Some(address),
+                    ..Line::new(stream)
+                };
+                match target.endpoint() {
+                    Endpoint::Tls(_) => target.keys().accept(line).await,
+                    _ => negotiation::accept(line, target.security().tls, target.keys()).await,
+                }
+            }
             #[cfg(feature = "udp")]
             Self::Udp(channel, address) => Ok(Line {
                 address: Some(address),

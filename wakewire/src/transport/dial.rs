@@ -7,16 +7,18 @@ use std::task::{Context, Poll};
 
 use super::line::Line;
 #[cfg(feature = "tcp")]
-use super::tcp;
+use super::tls::Keys;
 #[cfg(feature = "udp")]
 use super::udp;
 #[cfg(all(feature = "unix", unix))]
 use super::unix;
 use super::unreached::Unreached;
+#[cfg(feature = "tcp")]
+use super::{negotiation, tcp};
 use super::{not_built_in, password};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Scheme};
 use crate::error::Phase;
-use crate::security::{Credentials, Security};
+use crate::security::{Credentials, ListenLimits, Security, TlsMode};
 
 /// Where connections come from.
 pub(crate) trait Dial: Send + Sync {
@@ -43,7 +45,7 @@ impl Future for Opening {
     }
 }
 
-/// An endpoint, and how it is protected.
+/// An endpoint, how it is protected, and what who listens there takes.
 #[derive(Clone, Debug)]
 pub(crate) struct Target(Arc<Place>);
 
@@ -51,17 +53,55 @@ pub(crate) struct Target(Arc<Place>);
 struct Place {
     endpoint: Endpoint,
     security: Security,
+    limits: ListenLimits,
+    #[cfg(feature = "tcp")]
+    keys: Keys,
 }
 
 impl Target {
     /// Names an endpoint, to dial or to listen at; opens nothing.
-    pub(crate) fn new(endpoint: Endpoint, security: Security) -> Self {
-        Self(Arc::new(Place { endpoint, security }))
+    pub(crate) fn new(endpoint: Endpoint, security: Security, limits: ListenLimits) -> Self {
+        Self(Arc::new(Place {
+            #[cfg(feature = "tcp")]
+            keys: Keys::new(&endpoint, &security),
+            endpoint,
+            security,
+            limits,
+        }))
+    }
+
+    /// Returns what is taken from those who connect.
+    pub(crate) fn limits(&self) -> ListenLimits {
+        self.0.limits
+    }
+
+    /// Finds out whether this build can open it as privately as it must be.
+    ///
+    /// # Errors
+    ///
+    /// Our own configuration asks for what is not there.
+    pub(crate) fn built_in(self) -> Result<Self, Unreached> {
+        let scheme = self.endpoint().scheme();
+        let wanted = match scheme {
+            Scheme::Tcp if self.security().tls == TlsMode::Require => Scheme::Tls,
+            scheme => scheme,
+        };
+        if scheme.is_built_in() && wanted.is_built_in() {
+            return Ok(self);
+        }
+        let cause = not_built_in(wanted);
+        Err(Unreached::misconfigured(Phase::Resolve, cause).hint(Scheme::advice()))
     }
 
     /// Returns how it is protected.
     pub(crate) fn security(&self) -> &Security {
         &self.0.security
+    }
+
+    /// Returns its certificates and keys.
+    #[cfg(feature = "tcp")]
+    pub(super) fn keys(&self) -> &Keys {
+        &self.0.keys
     }
 
     /// Returns where it is.
@@ -87,12 +127,17 @@ impl Place {
             #[cfg(all(feature = "unix", unix))]
             Endpoint::Unix(path) => Ok(unix::dial(path).await?),
             #[cfg(feature = "tcp")]
-            Endpoint::Tcp(authority) => Ok(tcp::dial(authority).await?),
+            Endpoint::Tcp(authority) => {
+                let line = tcp::dial(authority).await?;
+                negotiation::dial(line, &authority.host, self.security.tls, &self.keys).await
+            }
             #[cfg(feature = "udp")]
-            Endpoint::Udp(authority) => {
-                udp::allowed(&self.security)
-                    .map_err(|cause| Unreached::misconfigured(Phase::Dial, cause))?;
-                Ok(udp::dial(authority).await?)
+            Endpoint::Udp(authority) => Ok(udp::dial(authority).await?),
+            #[cfg(feature = "tls")]
+            Endpoint::Tls(authority) => {
+                let mut line = tcp::dial(authority).await?;
+                "TLS 1.3, as the endpoint says".clone_into(&mut line.course.chosen);
+                self.keys.connect(line, &authority.host).await
             }
             other => Err(not_built_in(other.scheme()).into()),
         }

@@ -1,64 +1,29 @@
 //! Takes connections at an endpoint and hears each one out before anybody deals with it.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
+use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::acceptor::{Acceptor, Arrival};
+use super::budget::Budget;
 use super::dial::Target;
-use super::line::{Duplex, Line};
-use super::password;
-use super::reader::FrameReader;
-use super::unreached::Unreached;
-use crate::error::{Failure, Phase};
-use crate::security::{Identity, Security};
-use crate::wire::frame::Kind;
-use crate::wire::hello::{self, Code, Hello, POSITIONS_LIMIT, PositionList, Reject, VERSION};
-use crate::wire::negotiation::ProtocolNegotiation;
-use crate::wire::scan::{Piece, Scanner};
-use crate::wire::session::{MOST_SESSIONS, Position};
-use crate::wire::{ProtocolError, SessionId};
-
-/// The reading half of an accepted connection.
-pub(crate) type Reader = FrameReader<ReadHalf<Box<dyn Duplex>>>;
-
-/// The writing half of an accepted connection.
-pub(crate) type Writer = WriteHalf<Box<dyn Duplex>>;
-
-/// Somebody who has said who it is.
-pub(crate) struct Visitor {
-    pub(crate) hello: Hello,
-    /// What a consumer has and has processed.
-    pub(crate) positions: Vec<Position>,
-    /// Who it has proved to be. The sessions of its hello are already told apart by it.
-    pub(crate) identity: Identity,
-    /// What we offered it in the clear, for our answer to repeat.
-    pub(crate) offer: Option<ProtocolNegotiation>,
-    pub(crate) reader: Reader,
-    pub(crate) writer: Writer,
-}
-
-/// What is served where, and to whom.
-#[derive(Debug)]
-struct House {
-    service: String,
-    checksummed: bool,
-    security: Security,
-}
+use super::hearing::{House, greet};
+pub(crate) use super::hearing::{Reader, Visitor, Writer, reject};
+use super::turnstile::{Ticket, Turnstile, Verdict};
+use crate::error::Failure;
 
 /// A bound endpoint, and those who have not finished greeting.
 pub(crate) struct Door {
     acceptor: Acceptor,
     house: Arc<House>,
-    greeting: JoinSet<Option<Visitor>>,
-    /// Oldest first; some may have ended.
-    order: VecDeque<AbortHandle>,
+    greeting: JoinSet<(Ticket, Option<Visitor>)>,
+    /// Those who are greeting, to be dropped when others have come after them.
+    tasks: HashMap<Ticket, AbortHandle>,
 }
 
 impl Door {
@@ -69,10 +34,9 @@ impl Door {
     ///
     /// Dropped early, nothing stays bound.
     pub(crate) async fn open(target: &Target, service: &str) -> io::Result<Self> {
-        let (endpoint, security) = (target.endpoint(), target.security());
         let give_up = Instant::now() + BIND_WITHIN;
         let acceptor = loop {
-            match Acceptor::bind(endpoint, security).await {
+            match Acceptor::bind(target).await {
                 Err(error)
                     if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up =>
                 {
@@ -85,11 +49,13 @@ impl Door {
             acceptor,
             house: Arc::new(House {
                 service: service.to_owned(),
-                checksummed: endpoint.is_checksummed(),
-                security: security.clone(),
+                checksummed: target.endpoint().is_checksummed(),
+                target: target.clone(),
+                turnstile: Mutex::new(Turnstile::new(target.limits())),
+                budget: Budget::new(target.limits().inbound_bytes),
             }),
             greeting: JoinSet::new(),
-            order: VecDeque::new(),
+            tasks: HashMap::new(),
         })
     }
 
@@ -111,7 +77,11 @@ impl Door {
                     }
                 },
                 Some(greeted) = self.greeting.join_next() => {
-                    if let Ok(Some(visitor)) = greeted {
+                    // One that was dropped has been forgotten already.
+                    let Ok((ticket, visitor)) = greeted else { continue };
+                    self.tasks.remove(&ticket);
+                    self.house.turnstile.lock().gone(ticket);
+                    if let Some(visitor) = visitor {
                         return visitor;
                     }
                 }
@@ -120,16 +90,23 @@ impl Door {
     }
 
     fn admit(&mut self, arrival: Arrival) {
-        self.order.retain(|handle| !handle.is_finished());
-        if self.order.len() >= GREETINGS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            oldest.abort();
+        let now = Instant::now().into_std();
+        let verdict = self.house.turnstile.lock().arrive(arrival.address(), now);
+        let (ticket, dropped) = match verdict {
+            Verdict::Hear(ticket, dropped) => (ticket, dropped),
+            Verdict::TooFast => {
+                let service = &self.house.service;
+                tracing::debug!(%service, address = ?arrival.address(), "connects too often");
+                return;
+            }
+        };
+        if let Some(task) = dropped.and_then(|dropped| self.tasks.remove(&dropped)) {
+            task.abort();
         }
         let house = Arc::clone(&self.house);
-        self.order.push_back(self.greeting.spawn(async move {
+        let task = self.greeting.spawn(async move {
             let service = &house.service;
-            match timeout(GREETING_WITHIN, house.greet(arrival)).await {
+            let visitor = match timeout(GREETING_WITHIN, greet(&house, arrival, ticket)).await {
                 Ok(Ok(visitor)) => Some(visitor),
                 Ok(Err(unreached)) => {
                     let error = unreached.error(Failure::new(service.as_str()));
@@ -140,191 +117,11 @@ impl Door {
                     tracing::debug!(%service, "a connection was silent for {GREETING_WITHIN:?}");
                     None
                 }
-            }
-        }));
+            };
+            (ticket, visitor)
+        });
+        self.tasks.insert(ticket, task);
     }
-}
-
-impl House {
-    /// Reads the `Hello` and what belongs to it; refuses what cannot be served.
-    async fn greet(&self, arrival: Arrival) -> Result<Visitor, Unreached> {
-        let Line {
-            stream,
-            identity,
-            is_private,
-            offers,
-            ..
-        } = arrival.open(&self.security).await?;
-        let (reader, mut writer) = split(stream);
-        let mut reader = FrameReader::new(reader, Scanner::new(self.checksummed));
-        let read = async {
-            let hello = self.read_hello(&mut reader).await?;
-            if offers.as_ref().map(|offers| &offers.theirs) != hello.offer.as_ref() {
-                let text =
-                    "what was offered in the clear is not what is said now: somebody changed it";
-                return Err((Code::Protocol, text.to_owned()));
-            }
-            let identity = self.authenticate(&hello, identity, is_private)?;
-            let positions = read_positions(&mut reader, &hello).await?;
-            Ok((hello, identity, positions))
-        };
-        match read.await {
-            Ok((mut hello, identity, positions)) => {
-                // From here on a session is what this identity means by it.
-                if let Some(producer) = &mut hello.producer {
-                    producer.session = SessionId(identity.own(producer.session.0));
-                }
-                if let Some(consumer) = &mut hello.consumer {
-                    consumer.id = SessionId(identity.own(consumer.id.0));
-                }
-                Ok(Visitor {
-                    hello,
-                    positions,
-                    identity,
-                    offer: offers.map(|offers| offers.ours),
-                    reader,
-                    writer,
-                })
-            }
-            Err((code, text)) => {
-                reject(&mut writer, self.checksummed, code, &text).await?;
-                Err(Unreached::for_now(Phase::Handshake, text))
-            }
-        }
-    }
-
-    /// Finds out who it is, and whether that is enough.
-    fn authenticate(
-        &self,
-        hello: &Hello,
-        known: Identity,
-        is_private: bool,
-    ) -> Result<Identity, (Code, String)> {
-        let demanded = password::credentials(&self.security).map_err(|error| {
-            tracing::error!(service = %self.service, %error, "nobody can be let in");
-            (
-                Code::Busy,
-                "the service cannot check passwords at present".to_owned(),
-            )
-        })?;
-        let Some(demanded) = demanded else {
-            return Ok(known);
-        };
-        match &hello.credentials {
-            Some(shown) if is_private && demanded.admit(shown) => {
-                Ok(Identity::User(demanded.username))
-            }
-            // The same words for a wrong user, a wrong password and none.
-            _ => Err((
-                Code::Unauthorized,
-                format!("`{}` demands a user and a password", self.service),
-            )),
-        }
-    }
-
-    async fn read_hello(&self, reader: &mut Reader) -> Result<Hello, (Code, String)> {
-        let service = &self.service;
-        let hello: Hello = match reader.next().await {
-            Ok(Some(Piece::Control { header, body })) if header.kind == Kind::Hello => {
-                hello::decode(Kind::Hello, &body).map_err(protocol)?
-            }
-            Ok(Some(_)) => {
-                return Err((Code::Protocol, "the first frame is not a hello".to_owned()));
-            }
-            Ok(None) => return Err((Code::Done, "closed before the hello".to_owned())),
-            Err(error) => return Err((Code::Protocol, error.to_string())),
-        };
-        if hello.oldest > VERSION || hello.newest < VERSION {
-            let Hello { oldest, newest, .. } = hello;
-            return Err((
-                Code::Version,
-                format!("this side speaks version {VERSION}, the other {oldest} to {newest}"),
-            ));
-        }
-        if !hello.service.is_empty() && hello.service != *service {
-            return Err((
-                Code::Service,
-                format!("`{service}` is served here, not `{}`", hello.service),
-            ));
-        }
-        let Hello {
-            producer,
-            consumer,
-            requester,
-            ..
-        } = &hello;
-        let roles = [producer.is_some(), consumer.is_some(), requester.is_some()];
-        if roles.into_iter().filter(|is| *is).count() != 1 {
-            let text = "a hello is a producer's, a consumer's or a requester's";
-            return Err((Code::Protocol, text.to_owned()));
-        }
-        Ok(hello)
-    }
-}
-
-/// Reads what a consumer has and has processed.
-async fn read_positions(
-    reader: &mut Reader,
-    hello: &Hello,
-) -> Result<Vec<Position>, (Code, String)> {
-    let announced = hello
-        .consumer
-        .as_ref()
-        .map_or(0, |consumer| consumer.positions) as usize;
-    if announced > MOST_SESSIONS {
-        return Err((
-            Code::Protocol,
-            format!("{announced} positions, at most {MOST_SESSIONS} are taken"),
-        ));
-    }
-    // The hello was taken, so that more than its 4 KiB may be read now.
-    reader.scanner().limit = POSITIONS_LIMIT;
-    let mut positions = Vec::new();
-    while positions.len() < announced {
-        match reader.next().await {
-            Ok(Some(Piece::Control { header, body })) if header.kind == Kind::Positions => {
-                let list: PositionList = hello::decode(Kind::Positions, &body).map_err(protocol)?;
-                if list.positions.is_empty() {
-                    return Err((Code::Protocol, "an empty list of positions".to_owned()));
-                }
-                positions.extend(list.positions);
-            }
-            Ok(_) => {
-                return Err((
-                    Code::Protocol,
-                    "positions were announced and did not come".to_owned(),
-                ));
-            }
-            Err(error) => return Err((Code::Protocol, error.to_string())),
-        }
-    }
-    Ok(positions)
-}
-
-fn protocol(error: ProtocolError) -> (Code, String) {
-    (Code::Protocol, error.to_string())
-}
-
-/// Refuses a connection with a reason.
-///
-/// # Cancel safety
-///
-/// Dropped early, the peer sees the connection end without a reason.
-pub(crate) async fn reject(
-    writer: &mut Writer,
-    checksummed: bool,
-    code: Code,
-    text: &str,
-) -> io::Result<()> {
-    let mut bytes = BytesMut::new();
-    let reject = Reject {
-        code,
-        text: text.to_owned(),
-        retry_after_ms: 0,
-    };
-    hello::encode(Kind::Reject, &reject, checksummed, &mut bytes);
-    writer.write_all(&bytes).await?;
-    writer.shutdown().await
 }
 
 /// Longer than a dropped task needs to end, shorter than anybody notices.
@@ -332,9 +129,6 @@ const BIND_WITHIN: Duration = Duration::from_millis(250);
 
 /// From being accepted to having greeted, however slowly the bytes drip.
 const GREETING_WITHIN: Duration = Duration::from_secs(5);
-
-/// Connections that may be greeting at a time.
-const GREETINGS: usize = 1024;
 
 /// After a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

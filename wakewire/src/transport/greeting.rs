@@ -54,7 +54,8 @@ pub(crate) async fn greet(
     writer.flush().await.map_err(for_now)?;
     let answer = reader.next().await.map_err(|error| match error {
         ReadError::Protocol(error) => foreign(error),
-        ReadError::Io(_) | ReadError::CutOff => Unreached::for_now(Phase::Handshake, error),
+        ReadError::Io(error) => Unreached::lost(error),
+        ReadError::CutOff => Unreached::for_now(Phase::Handshake, error),
     })?;
     match answer {
         Some(Piece::Control { header, body }) if header.kind == Kind::Welcome => {

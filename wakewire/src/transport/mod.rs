@@ -1,17 +1,28 @@
 //! Byte streams to and from an endpoint. One file a transport; nothing above knows which one it is.
 
 pub(crate) mod acceptor;
+mod budget;
 pub(crate) mod dial;
 pub(crate) mod door;
 pub(crate) mod greeting;
+mod hearing;
 pub(crate) mod line;
+#[cfg(feature = "tcp")]
+mod negotiation;
 mod password;
+pub(crate) mod probe;
 pub(crate) mod pulse;
 #[cfg(feature = "tcp")]
 mod race;
 pub(crate) mod reader;
 #[cfg(feature = "tcp")]
+mod rewound;
+#[cfg(feature = "tcp")]
 mod tcp;
+#[cfg(feature = "tcp")]
+#[cfg_attr(not(feature = "tls"), path = "tls/absent.rs")]
+mod tls;
+mod turnstile;
 #[cfg(feature = "udp")]
 mod udp;
 #[cfg(all(feature = "unix", unix))]
@@ -19,9 +30,11 @@ mod unix;
 pub(crate) mod unreached;
 
 use std::io::{self, IoSlice};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::endpoint::Scheme;
 
@@ -31,6 +44,31 @@ fn not_built_in(scheme: Scheme) -> io::Error {
         format!("`{}` is not built into this version", scheme.name()),
     )
 }
+
+/// Writes and flushes answers to a peer, which is to read them: one that does not, for so long that the system takes
+/// no more, is given up.
+///
+/// # Cancel safety
+///
+/// Not cancel safe: dropped early, part of a frame may be on the wire, and the connection must be closed.
+pub(crate) async fn write_in_time<W: AsyncWrite + Unpin>(
+    io: &mut W,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let written = async {
+        io.write_all(bytes).await?;
+        io.flush().await
+    };
+    timeout(WRITE_WITHIN, written).await.map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("the peer has read nothing for {WRITE_WITHIN:?}"),
+        )
+    })?
+}
+
+/// NATS's write deadline.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Writes all of these pieces, in order, in as few system calls as they allow; leaves `pieces` empty.
 ///

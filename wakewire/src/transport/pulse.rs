@@ -3,10 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use bytes::BytesMut;
+use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::wire::ProtocolError;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::liveness::{ASK_AFTER, LOOK_EVERY, Liveness, Pulse as Look};
+use crate::wire::temper::Temper;
 
 /// What the reading, writing and watching parts of one connection tell each other.
 #[derive(Debug, Default)]
@@ -17,6 +20,8 @@ pub(crate) struct Pulse {
     paused: AtomicBool,
     /// Counted, so that the clock need not be read for each piece.
     received: AtomicU64,
+    /// For what the peer says without need; made with the first of it.
+    temper: Mutex<Option<Temper>>,
 }
 
 impl Pulse {
@@ -35,9 +40,17 @@ impl Pulse {
         self.paused.store(paused, Relaxed);
     }
 
-    /// The peer asks whether we are there.
-    pub(crate) fn asked(&self) {
-        self.pong.store(true, Relaxed);
+    /// The peer asks whether we are there, or says that it is; it may not do so without measure.
+    pub(crate) fn beat(&self, kind: Kind) -> Result<(), ProtocolError> {
+        let now = Instant::now().into_std();
+        let mut temper = self.temper.lock();
+        temper
+            .get_or_insert_with(|| Temper::new(now))
+            .useless(kind, now)?;
+        if kind == Kind::Ping {
+            self.pong.store(true, Relaxed);
+        }
+        Ok(())
     }
 
     /// Appends the question and the answer that are due.

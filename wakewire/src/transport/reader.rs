@@ -5,6 +5,7 @@ use std::io;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::budget::Share;
 use crate::wire::ProtocolError;
 use crate::wire::scan::{Piece, Scanner};
 
@@ -16,6 +17,8 @@ pub(crate) struct FrameReader<R> {
     /// How much to ask for at once: grows while the peer fills it, so that a silent connection costs little.
     ahead: usize,
     scanner: Scanner,
+    /// What the buffer counts as in a listener's memory.
+    share: Option<Share>,
 }
 
 /// Why nothing more comes.
@@ -36,7 +39,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             buffer: BytesMut::new(),
             ahead: SMALLEST_READ,
             scanner,
+            share: None,
         }
+    }
+
+    /// Counts the buffer in a listener's memory from now on.
+    pub(super) fn sharing(mut self, share: Share) -> Self {
+        self.share = Some(share);
+        self
     }
 
     /// Returns how the peer is read, to change it after the greeting.
@@ -64,6 +74,21 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
+    /// Waits until there is memory for that much more of an unfinished frame. What every connection may have, to
+    /// read into, is not counted: that is what the number of connections is limited for.
+    async fn count(&mut self, more: usize) {
+        let Some(share) = &mut self.share else {
+            return;
+        };
+        let unfinished = self.buffer.len();
+        if unfinished == 0 {
+            share.hold(0);
+        } else if unfinished + more > SMALLEST_READ {
+            share.room(unfinished + more).await;
+            share.hold(unfinished + more);
+        }
+    }
+
     async fn fill(&mut self) -> io::Result<bool> {
         let spare = self.buffer.capacity() - self.buffer.len();
         // Never the declared length at once, only about as much again as has really come.
@@ -72,7 +97,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             .missing(&self.buffer)
             .min(self.buffer.len().max(self.ahead));
         if spare < wanted.max(SMALLEST_READ / 2) {
-            self.buffer.reserve(wanted.max(self.ahead));
+            let more = wanted.max(self.ahead);
+            self.count(more).await;
+            self.buffer.reserve(more);
         }
         let room = self.buffer.capacity() - self.buffer.len();
         let read = self.io.read_buf(&mut self.buffer).await?;

@@ -9,7 +9,6 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use super::line::{Course, Line};
-use super::unreached::Unreached;
 use crate::error::Phase;
 use crate::security::Identity;
 
@@ -29,24 +28,23 @@ pub(super) async fn dial(path: &Path) -> io::Result<Line> {
     })
 }
 
-/// Asks the kernel whose process it is, and takes it only if that user may come in.
-pub(super) fn admit(stream: UnixStream, allowed: &[u32]) -> Result<Line, Unreached> {
+/// Asks the kernel whose process it is.
+pub(super) fn admit(stream: UnixStream) -> io::Result<Line> {
     let uid = stream.peer_cred()?.uid();
-    let ours = rustix::process::geteuid().as_raw();
-    let admitted = if allowed.is_empty() {
-        uid == ours || uid == 0
-    } else {
-        allowed.contains(&uid)
-    };
-    if !admitted {
-        let cause = format!("user {uid} may not connect to this socket");
-        return Err(Unreached::unauthorized(Phase::Handshake, cause));
-    }
     Ok(Line {
         is_private: true,
         identity: Identity::Uid(uid),
         ..Line::new(stream)
     })
+}
+
+/// Returns whether this user may come in: one of these, or where none is named our own and root.
+pub(super) fn may_enter(uid: u32, allowed: &[u32]) -> bool {
+    if allowed.is_empty() {
+        uid == 0 || uid == rustix::process::geteuid().as_raw()
+    } else {
+        allowed.contains(&uid)
+    }
 }
 
 /// A bound socket file; removed when dropped, if it is still ours.

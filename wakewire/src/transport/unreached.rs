@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 
+use crate::endpoint::Scheme;
 use crate::error::{Failure, Phase, SinkError};
 use crate::wire::hello::Code;
 
@@ -40,6 +41,15 @@ impl Unreached {
             hint: None,
             blame: Blame::Moment,
         }
+    }
+
+    /// The connection ended before the peer had answered; with TLS it may have said why.
+    pub(crate) fn lost(error: io::Error) -> Self {
+        #[cfg(feature = "tcp")]
+        if let Some(refusal) = super::tls::refusal(&error) {
+            return refusal;
+        }
+        Self::for_now(Phase::Handshake, error)
     }
 
     /// What answers is not what we expect, whenever we ask.
@@ -122,13 +132,13 @@ impl Unreached {
 /// An attempt to open a connection that the system ended.
 impl From<io::Error> for Unreached {
     fn from(error: io::Error) -> Self {
-        let hint = match error.kind() {
+        let hint: Cow<'static, str> = match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                "nobody listens there: start the service, or correct the endpoint"
+                "nobody listens there: start the service, or correct the endpoint".into()
             }
-            io::ErrorKind::PermissionDenied => "the socket belongs to another user",
-            io::ErrorKind::Unsupported => "use `unix://` or `tcp://`, or build with that feature",
-            _ => "is the peer reachable from here?",
+            io::ErrorKind::PermissionDenied => "the socket belongs to another user".into(),
+            io::ErrorKind::Unsupported => Scheme::advice().into(),
+            _ => "is the peer reachable from here?".into(),
         };
         Self::for_now(Phase::Dial, error).hint(hint)
     }

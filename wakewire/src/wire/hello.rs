@@ -29,13 +29,16 @@ pub(crate) struct Hello {
     /// What it may be sent.
     #[n(3)]
     pub(crate) limits: Limits,
-    /// What it is; exactly one of the three.
+    /// What it is; exactly one of the three, or `probe`.
     #[n(4)]
     pub(crate) producer: Option<Producer>,
     #[n(5)]
     pub(crate) consumer: Option<Consumer>,
     #[n(6)]
     pub(crate) requester: Option<Requester>,
+    /// It only wants to know whether somebody is there: pings follow, and nothing else.
+    #[n(9)]
+    pub(crate) probe: Option<bool>,
     /// Who it is; never sent in the clear over a network.
     #[n(7)]
     pub(crate) credentials: Option<Credentials>,

@@ -9,6 +9,7 @@ pub(crate) mod negotiation;
 pub(crate) mod run;
 pub(crate) mod scan;
 pub(crate) mod session;
+pub(crate) mod temper;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -52,4 +53,6 @@ pub(crate) enum ProtocolError {
     Malformed { kind: frame::Kind, what: String },
     #[error("origin {0} was never announced")]
     UnknownOrigin(u32),
+    #[error("too many {kind:?} frames, which are of no use")]
+    Useless { kind: frame::Kind },
 }

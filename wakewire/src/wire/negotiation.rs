@@ -5,7 +5,7 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 
 /// How bytes travel between two peers; the safest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Decode, Encode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode)]
 #[cbor(index_only)]
 #[non_exhaustive]
 pub enum ProtocolType {
@@ -54,6 +54,7 @@ impl fmt::Display for ProtocolType {
 #[cbor(map)]
 pub struct ProtocolNegotiation {
     #[n(0)]
+    #[cbor(decode_with = "read_offered")]
     offered: Vec<ProtocolType>,
 }
 
@@ -96,6 +97,30 @@ impl ProtocolNegotiation {
     }
 }
 
+/// Reads an offer. Protocols of a later version are passed over: whoever offers them offers older ones too.
+fn read_offered<C>(
+    d: &mut minicbor::Decoder<'_>,
+    _: &mut C,
+) -> Result<Vec<ProtocolType>, minicbor::decode::Error> {
+    let count = d.array()?.filter(|count| *count <= MOST_OFFERED);
+    let count = count.ok_or_else(|| {
+        minicbor::decode::Error::message(format!("an offer has at most {MOST_OFFERED} protocols"))
+    })?;
+    let mut offered = Vec::new();
+    for _ in 0..count {
+        let number = d.u32()?;
+        offered.extend(
+            ProtocolType::ALL
+                .into_iter()
+                .find(|known| *known as u32 == number),
+        );
+    }
+    Ok(ProtocolNegotiation::offering(offered).offered)
+}
+
+/// Room for more protocols than there will be, and no more.
+const MOST_OFFERED: u64 = 16;
+
 impl fmt::Display for ProtocolNegotiation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.offered.is_empty() {
@@ -118,4 +143,80 @@ pub struct NoCommonProtocol {
     pub ours: ProtocolNegotiation,
     /// What the peer offers.
     pub theirs: ProtocolNegotiation,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_offer() -> impl Strategy<Value = ProtocolNegotiation> {
+        proptest::sample::subsequence(&ProtocolType::ALL[..], 0..=3)
+            .prop_shuffle()
+            .prop_map(ProtocolNegotiation::offering)
+    }
+
+    proptest! {
+        /// Both sides choose the same, and nothing safer is common to them.
+        #[test]
+        fn the_safest_common_protocol_is_chosen(
+            ours in any_offer(),
+            theirs in any_offer(),
+            floor in proptest::sample::select(&ProtocolType::ALL[..]),
+            may_lose: bool,
+        ) {
+            let ours = ours.within(floor, may_lose);
+            let has = |offer: &ProtocolNegotiation, protocol| offer.offered().contains(&protocol);
+            match (ours.choose(&theirs), theirs.choose(&ours)) {
+                (Ok(chosen), Ok(same)) => {
+                    prop_assert_eq!(chosen, same);
+                    prop_assert!(has(&ours, chosen) && has(&theirs, chosen));
+                    prop_assert!(chosen <= floor);
+                    prop_assert!(may_lose || chosen != ProtocolType::Udp);
+                    for safer in ProtocolType::ALL.into_iter().filter(|safer| *safer < chosen) {
+                        prop_assert!(!has(&ours, safer) || !has(&theirs, safer));
+                    }
+                }
+                (Err(here), Err(there)) => {
+                    prop_assert_eq!(&here.ours, &there.theirs);
+                    for protocol in ProtocolType::ALL {
+                        prop_assert!(!has(&ours, protocol) || !has(&theirs, protocol));
+                    }
+                    let text = here.to_string();
+                    prop_assert!(text.contains(&ours.to_string()));
+                    prop_assert!(text.contains(&theirs.to_string()));
+                }
+                (here, there) => prop_assert!(false, "{here:?}, but {there:?}"),
+            }
+        }
+
+        #[test]
+        fn an_offer_is_read_as_it_was_written(offer in any_offer()) {
+            let bytes = minicbor::to_vec(&offer).unwrap();
+            let read: ProtocolNegotiation = minicbor::decode(&bytes).unwrap();
+            prop_assert_eq!(read, offer);
+        }
+    }
+
+    fn read(protocols: &[u32]) -> Result<ProtocolNegotiation, minicbor::decode::Error> {
+        let mut bytes = vec![0xa1, 0];
+        minicbor::encode(protocols, &mut bytes).unwrap();
+        minicbor::decode(&bytes)
+    }
+
+    #[test]
+    fn protocols_of_a_later_version_are_passed_over() {
+        let known = ProtocolNegotiation::offering([ProtocolType::Tls, ProtocolType::Tcp]);
+        assert_eq!(read(&[9, 1, 3, 0, 1, u32::MAX]).unwrap(), known);
+        assert_eq!(read(&[77]).unwrap(), ProtocolNegotiation::offering([]));
+    }
+
+    #[test]
+    fn an_offer_is_bounded() {
+        assert!(read(&[1; 16]).is_ok());
+        assert!(read(&[1; 17]).is_err());
+        // An array without a length.
+        assert!(minicbor::decode::<ProtocolNegotiation>(&[0xa1, 0, 0x9f, 0, 0xff]).is_err());
+    }
 }

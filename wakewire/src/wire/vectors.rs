@@ -11,9 +11,11 @@ use super::frame::{self, Header, Kind};
 use super::hello::{
     self, Code, Consumer, Gap, Hello, Limits, PositionList, Producer, Reject, Start, Welcome,
 };
+use super::negotiation::{ProtocolNegotiation, ProtocolType};
 use super::scan::{Piece, Scanner};
 use super::session::Position;
 use crate::message::{Message, MessagePriority, Precision};
+use crate::security::Credentials;
 
 const SESSION: SessionId = SessionId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
 const NODE: SessionId = SessionId(0xf0e0_d0c0_b0a0_9080_7060_5040_3020_1000);
@@ -36,6 +38,7 @@ fn producer_hello() -> Hello {
         }),
         consumer: None,
         requester: None,
+        probe: None,
         credentials: None,
         offer: None,
     }
@@ -52,6 +55,33 @@ fn consumer_hello() -> Hello {
             positions: 1,
         }),
         ..producer_hello()
+    }
+}
+
+fn offer() -> ProtocolNegotiation {
+    ProtocolNegotiation::offering([ProtocolType::Tls, ProtocolType::Tcp])
+}
+
+fn encrypted_hello() -> Hello {
+    Hello {
+        credentials: Some(Credentials::new("feed", "s3cret")),
+        offer: Some(offer()),
+        ..producer_hello()
+    }
+}
+
+fn encrypted_welcome() -> Welcome {
+    Welcome {
+        offer: Some(offer()),
+        ..welcome()
+    }
+}
+
+fn unprotected() -> Reject {
+    Reject {
+        code: Code::Unprotected,
+        text: "TLS is required here".to_owned(),
+        retry_after_ms: 0,
     }
 }
 
@@ -104,6 +134,9 @@ pub(super) fn bodies() -> Vec<Vec<u8>> {
     vec![
         minicbor::to_vec(producer_hello()).unwrap(),
         minicbor::to_vec(consumer_hello()).unwrap(),
+        minicbor::to_vec(encrypted_hello()).unwrap(),
+        minicbor::to_vec(encrypted_welcome()).unwrap(),
+        minicbor::to_vec(offer()).unwrap(),
         minicbor::to_vec(positions()).unwrap(),
         minicbor::to_vec(welcome()).unwrap(),
         minicbor::to_vec(rejected()).unwrap(),
@@ -171,6 +204,22 @@ fn written() -> Vec<(&'static str, Bytes)> {
         (
             "hello-consumer",
             map(of(Kind::Hello), &consumer_hello(), false),
+        ),
+        (
+            "negotiate-checksummed",
+            map(of(Kind::Negotiate), &offer(), true),
+        ),
+        (
+            "hello-after-negotiation-checksummed",
+            map(of(Kind::Hello), &encrypted_hello(), true),
+        ),
+        (
+            "welcome-after-negotiation-checksummed",
+            map(of(Kind::Welcome), &encrypted_welcome(), true),
+        ),
+        (
+            "reject-unprotected-checksummed",
+            map(of(Kind::Reject), &unprotected(), true),
         ),
         ("positions", map(of(Kind::Positions), &positions(), false)),
         ("welcome", map(of(Kind::Welcome), &welcome(), false)),
@@ -264,8 +313,16 @@ fn the_code_reads_what_the_document_says() {
     }
     reads(&vectors, "hello-producer", Kind::Hello, &producer_hello());
     reads(&vectors, "hello-consumer", Kind::Hello, &consumer_hello());
+    let (hello, welcome) = (encrypted_hello(), encrypted_welcome());
+    let name = "hello-after-negotiation-checksummed";
+    reads(&vectors, name, Kind::Hello, &hello);
+    let name = "welcome-after-negotiation-checksummed";
+    reads(&vectors, name, Kind::Welcome, &welcome);
+    reads(&vectors, "negotiate-checksummed", Kind::Negotiate, &offer());
+    let name = "reject-unprotected-checksummed";
+    reads(&vectors, name, Kind::Reject, &unprotected());
     reads(&vectors, "positions", Kind::Positions, &positions());
-    reads(&vectors, "welcome", Kind::Welcome, &welcome());
+    reads(&vectors, "welcome", Kind::Welcome, &self::welcome());
     reads(&vectors, "reject", Kind::Reject, &rejected());
     reads(&vectors, "close", Kind::Close, &goodbye());
     let header = reads(&vectors, "gap", Kind::Gap, &GAP);

@@ -15,12 +15,16 @@ mod examples;
 mod faults;
 mod foreign;
 mod guarantees;
+mod lanes;
 mod layers;
 mod lazy;
+mod limits;
 mod names;
 mod proxy;
 mod registry;
 mod relay;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "udp")]
 mod udp;

@@ -8,8 +8,8 @@ mod failover;
 mod fanout;
 mod round_robin;
 mod standing;
-mod target;
-mod whole;
+pub(super) mod target;
+pub(super) mod whole;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

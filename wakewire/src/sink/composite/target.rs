@@ -14,9 +14,9 @@ use crate::message::Message;
 use crate::sink::{ConnectionState, MessageSink};
 
 #[derive(Debug)]
-pub(super) struct Target {
-    pub(super) name: Arc<str>,
-    pub(super) sink: Arc<dyn MessageSink>,
+pub(in crate::sink) struct Target {
+    pub(in crate::sink) name: Arc<str>,
+    pub(in crate::sink) sink: Arc<dyn MessageSink>,
     health: Arc<Health>,
     probe: Mutex<Option<AbortHandle>>,
 }
@@ -46,7 +46,7 @@ impl Health {
 
 /// What a target says to a message that only one target is to take.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(in crate::sink) enum Answer {
     Taken,
     /// It is not taken yet.
     Wait(Message),
@@ -57,7 +57,7 @@ pub(super) enum Answer {
 }
 
 impl Target {
-    pub(super) fn new(name: String, sink: Arc<dyn MessageSink>) -> Self {
+    pub(in crate::sink) fn new(name: String, sink: Arc<dyn MessageSink>) -> Self {
         Self {
             name: name.into(),
             sink,
@@ -71,7 +71,7 @@ impl Target {
     }
 
     /// Offers a message without waiting.
-    pub(super) fn offer(&self, message: Message) -> Answer {
+    pub(in crate::sink) fn offer(&self, message: Message) -> Answer {
         match self.sink.try_send(message) {
             Ok(()) => {
                 self.took_at_once();
@@ -83,7 +83,7 @@ impl Target {
     }
 
     /// Hands a message over, waiting as long as the target does.
-    pub(super) async fn hand_over(&self, message: Message) -> Answer {
+    pub(in crate::sink) async fn hand_over(&self, message: Message) -> Answer {
         match self.sink.send(message).await {
             Ok(()) => {
                 self.took();
@@ -106,14 +106,14 @@ impl Target {
         }
     }
 
-    pub(super) fn took_at_once(&self) {
+    pub(in crate::sink) fn took_at_once(&self) {
         if !self.health.takes_at_once.load(Ordering::Relaxed) {
             self.health.takes_at_once.store(true, Ordering::Relaxed);
         }
         self.took();
     }
 
-    pub(super) fn took(&self) {
+    pub(in crate::sink) fn took(&self) {
         if self.health.is_troubled() {
             let now = now();
             if self.health.change(|standing| standing.took(now)) {
@@ -123,7 +123,7 @@ impl Target {
     }
 
     /// Records that a send to it failed.
-    pub(super) fn failed(&self, error: &SinkError) {
+    pub(in crate::sink) fn failed(&self, error: &SinkError) {
         let full = matches!(error, SinkError::BufferFull(_) | SinkError::Timeout(_))
             && self.health.takes_at_once.load(Ordering::Relaxed);
         // A `Partial` holds the messages of all below it; the record must not keep them.
@@ -155,17 +155,17 @@ impl Target {
         rank
     }
 
-    pub(super) fn is_failing(&self) -> bool {
+    pub(in crate::sink) fn is_failing(&self) -> bool {
         self.health.is_troubled() && self.health.standing.lock().is_failing()
     }
 
     /// Returns whether a message may wait for it.
-    pub(super) fn may_wait(&self) -> bool {
+    pub(in crate::sink) fn may_wait(&self) -> bool {
         !self.health.is_troubled() || self.health.standing.lock().may_wait()
     }
 
     /// Returns the error of a message that it was not asked to wait for.
-    pub(super) fn last_error(&self) -> SinkError {
+    pub(in crate::sink) fn last_error(&self) -> SinkError {
         let known = self.health.standing.lock().last_error();
         known.unwrap_or_else(|| {
             SinkError::ConnectionFailed(
@@ -178,7 +178,7 @@ impl Target {
 
     /// Connects it in the background, if it is time to: the only way to learn that a target which gets no
     /// messages works again. Called by sends, so that nothing runs while nothing is sent.
-    pub(super) fn probe(&self) {
+    pub(in crate::sink) fn probe(&self) {
         if self.sink.state() == ConnectionState::Closed {
             return; // It stays so.
         }
@@ -209,13 +209,13 @@ impl Target {
     }
 
     /// Wakes it in the background if it sleeps, so that it can take messages at once.
-    pub(super) fn wake(&self) {
+    pub(in crate::sink) fn wake(&self) {
         if self.sink.state() == ConnectionState::Disconnected {
             self.probe();
         }
     }
 
-    pub(super) fn stop_probing(&self) {
+    pub(in crate::sink) fn stop_probing(&self) {
         if let Some(probe) = self.probe.lock().take() {
             probe.abort();
         }
@@ -243,7 +243,7 @@ fn is_untouched(error: &SinkError) -> bool {
 }
 
 /// Returns whether the error speaks against the target; else it speaks against this one message.
-pub(super) fn is_about_the_target(error: &SinkError) -> bool {
+pub(in crate::sink) fn is_about_the_target(error: &SinkError) -> bool {
     match error {
         SinkError::MessageTooLarge(_)
         | SinkError::WrongDomain(_)

@@ -111,7 +111,7 @@ impl CompositeSink {
     }
 }
 
-const fn goodness(state: ConnectionState) -> u8 {
+pub(in crate::sink) const fn goodness(state: ConnectionState) -> u8 {
     match state {
         ConnectionState::Connected => 4,
         ConnectionState::Connecting => 3,

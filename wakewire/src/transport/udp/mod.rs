@@ -26,7 +26,6 @@ use super::line::{Course, Line};
 use super::race::{race, resolve};
 use crate::endpoint::Authority;
 use crate::error::Phase;
-use crate::security::{Security, TlsMode};
 use crate::wire::frame::{HEADER, Header, Kind};
 use crate::wire::scan::Scanner;
 
@@ -43,15 +42,6 @@ pub(super) async fn dial(authority: &Authority) -> io::Result<Line> {
         course,
         ..Line::new(channel)
     })
-}
-
-/// Refuses what datagrams cannot give.
-pub(super) fn allowed(security: &Security) -> io::Result<()> {
-    if security.tls == TlsMode::Require {
-        let text = "`tls` is `require`, and `udp://` is never encrypted";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-    }
-    Ok(())
 }
 
 /// How a connection came about of which nothing else is known.

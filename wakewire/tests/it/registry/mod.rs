@@ -1,8 +1,10 @@
 //! `services.toml`: what is read, and what it means.
 
+mod canary;
 mod faults;
 mod graph;
 mod places;
+mod protection;
 mod random;
 
 use std::time::Duration;

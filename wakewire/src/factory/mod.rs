@@ -1,5 +1,8 @@
 //! From a name to its one sink, or to a source. Each sink is made once.
 
+mod ping;
+mod place;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -8,6 +11,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+pub use self::ping::PingReport;
+use self::place::reachable;
 use crate::backoff::LazyConfig;
 use crate::delivery::Delivery;
 use crate::domain::Admission;
@@ -24,7 +29,6 @@ use crate::sink::relay::RelaySink;
 use crate::sink::together::Together;
 use crate::sink::{MessageSink, Report};
 use crate::source::{Closer, MessageSource, SourceConfig, Start};
-use crate::transport::dial::Target;
 
 /// Makes sinks and sources by service name.
 ///
@@ -364,31 +368,6 @@ async fn over_all<'a>(
         }
     }
     report
-}
-
-/// Returns where a service is, if this build can open it, and how it is protected.
-fn reachable(name: &str, config: &ServiceConfig) -> Result<Target, SinkError> {
-    let failure = Failure::new(name).phase(Phase::Resolve);
-    let Some(endpoint) = &config.endpoint else {
-        let cause = match &config.kind {
-            SinkType::Composite { .. } => "a composite has no endpoint to listen at",
-            SinkType::Relay | SinkType::Direct => "it has no endpoint",
-        };
-        return Err(SinkError::InvalidConfig(
-            failure
-                .because(cause)
-                .hint("name a relay or a direct service"),
-        ));
-    };
-    let scheme = endpoint.scheme();
-    if !scheme.is_built_in() {
-        let cause = format!("`{}` is not built into this version", scheme.name());
-        let failure = failure.endpoint(endpoint.to_string()).because(cause);
-        return Err(SinkError::InvalidConfig(
-            failure.hint("use `unix://` or `tcp://`"),
-        ));
-    }
-    Ok(Target::new(endpoint.clone(), config.security.clone()))
 }
 
 fn closed(name: &str) -> SinkError {

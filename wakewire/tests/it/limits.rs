@@ -1,0 +1,319 @@
+//! What a listener bears: how many, how silent, how useless; and that a good client is served meanwhile.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use wakewire::{
+    Endpoint, Failure, ListenLimits, MessageSource, Password, Registry, Security, ServiceConfig,
+    SinkError, SinkFactory,
+};
+
+use crate::support::{Place, number, numbered, soon};
+
+/// One service, made in code.
+#[derive(Debug)]
+struct Only(ServiceConfig);
+
+impl Registry for Only {
+    fn lookup<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<ServiceConfig, SinkError>> + Send + 'a>> {
+        Box::pin(async move {
+            match name {
+                "ticks" => Ok(self.0.clone()),
+                _ => Err(SinkError::UnknownService(Failure::new(name))),
+            }
+        })
+    }
+}
+
+fn factory(config: &ServiceConfig) -> SinkFactory {
+    SinkFactory::from_registry(Only(config.clone()))
+}
+
+fn unix(place: &Place) -> (PathBuf, ServiceConfig) {
+    let path = place.path().join("ticks.sock");
+    let config = ServiceConfig::direct(Endpoint::Unix(path.clone()));
+    (path, config)
+}
+
+fn tcp() -> (u16, ServiceConfig) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let endpoint = format!("tcp://127.0.0.1:{port}");
+    (port, ServiceConfig::direct(endpoint.parse().unwrap()))
+}
+
+/// A source that has bound its endpoint, because it has received something.
+async fn listening(config: &ServiceConfig) -> (SinkFactory, MessageSource) {
+    let factory = factory(config);
+    let sink = factory.create_sink("ticks").await.unwrap();
+    let mut source = factory.create_source("ticks").await.unwrap();
+    sink.send(numbered(0)).await.unwrap();
+    assert_eq!(number(&soon(source.recv()).await.unwrap().unwrap()), 0);
+    (factory, source)
+}
+
+/// A new process's worth of sender: sends one message; returns how long its delivery took.
+async fn good_client(config: &ServiceConfig, source: &mut MessageSource, n: u64) -> Duration {
+    let factory = factory(config);
+    let start = Instant::now();
+    let sink = factory.create_sink("ticks").await.unwrap();
+    sink.send(numbered(n)).await.unwrap();
+    assert_eq!(number(&soon(source.recv()).await.unwrap().unwrap()), n);
+    let took = start.elapsed();
+    drop(factory);
+    took
+}
+
+/// Raises how many files this process may have open; returns how many it may.
+fn raise_files() -> u64 {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit.clone()).unwrap();
+    limit.maximum.unwrap_or(u64::MAX)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_silent_sockets_do_not_keep_a_good_client_out() {
+    let files = raise_files();
+    // Both ends of those that are greeting, one of the others, and room for the tests beside this one.
+    let many = usize::try_from(files.saturating_sub(4096).min(10_000)).unwrap();
+    assert!(
+        many >= 2048,
+        "this user may open {files} files only: raise `ulimit -Hn`"
+    );
+    let (port, config) = tcp();
+    let (_listener, mut source) = listening(&config).await;
+    let mut silent = Vec::new();
+    let (mut slowest, mut n) = (Duration::ZERO, 0);
+    while silent.len() < many {
+        for _ in 0..500.min(many - silent.len()) {
+            silent.push(soon(TcpStream::connect(("127.0.0.1", port))).await.unwrap());
+        }
+        n += 1;
+        slowest = slowest.max(good_client(&config, &mut source, n).await);
+    }
+    println!("{many} silent sockets; the slowest of {n} good clients took {slowest:?}");
+    // Well below the 5 s after which silent ones are dropped: nobody waited for that.
+    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+}
+
+#[tokio::test]
+async fn as_many_connections_as_allowed_and_not_one_more_until_one_leaves() {
+    let place = Place::new();
+    let (_, mut config) = unix(&place);
+    config.limits = ListenLimits {
+        connections: 3,
+        ..ListenLimits::default()
+    };
+    let (_one, mut source) = listening(&config).await;
+    let more: Vec<_> = (0..2).map(|_| factory(&config)).collect();
+    for factory in &more {
+        let sink = factory.create_sink("ticks").await.unwrap();
+        soon(sink.connect()).await.unwrap();
+    }
+    let late = factory(&config);
+    let sink = late.create_sink("ticks").await.unwrap();
+    sink.send(numbered(7)).await.unwrap(); // accepted: it waits for its turn
+    let refused = soon(async {
+        loop {
+            if let Some(error) = sink.metadata().last_error {
+                break error.to_string();
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(refused.contains("`max_connections`"), "{refused}");
+    drop(more);
+    assert_eq!(number(&soon(source.recv()).await.unwrap().unwrap()), 7);
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_ends_the_connection_and_nobody_elses() {
+    let place = Place::new();
+    let (path, config) = unix(&place);
+    let (_listener, mut source) = listening(&config).await;
+    // Hello of a producer, as in docs/wire-protocol.md, then 32 pings, then one too many.
+    let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+    stream.write_all(&hello()).await.unwrap();
+    let mut ping = [0; 32];
+    ping[4] = 10;
+    let mut welcome = [0; 32];
+    soon(stream.read_exact(&mut welcome)).await.unwrap();
+    assert_eq!(welcome[4], 2, "a welcome");
+    let length = u32::from_le_bytes(welcome[..4].try_into().unwrap());
+    let mut body = vec![0; length as usize];
+    soon(stream.read_exact(&mut body)).await.unwrap();
+    for _ in 0..32 {
+        stream.write_all(&ping).await.unwrap();
+    }
+    let mut pong = [0; 32];
+    soon(stream.read_exact(&mut pong)).await.unwrap();
+    assert_eq!(pong[4], 11, "at the limit");
+    // More than ten a second, whatever the machine does meanwhile.
+    let flood = ping.repeat(4096);
+    let flooded = async {
+        while stream.write_all(&flood).await.is_ok() {}
+        let mut rest = Vec::new();
+        // Ended, in whichever way the system tells it.
+        stream.read_to_end(&mut rest).await.unwrap_or(0)
+    };
+    soon(flooded).await;
+    let took = good_client(&config, &mut source, 1).await;
+    println!("a good client beside it took {took:?}");
+}
+
+/// A producer's hello over a Unix socket: versions 1 to 1, any service, a session of ones.
+fn hello() -> Vec<u8> {
+    let mut cbor = vec![0xa5, 0x00, 0x01, 0x01, 0x01, 0x02, 0x60];
+    cbor.extend([
+        0x03, 0xa3, 0x00, 0x1a, 0, 0x10, 0, 0, 0x01, 0x00, 0x02, 0x00,
+    ]);
+    cbor.extend([0x04, 0xa3, 0x00, 0x50]);
+    cbor.extend([1; 16]);
+    cbor.extend([0x01, 0x01, 0x02, 0xf4]);
+    let mut frame = vec![0; 32];
+    frame[..4].copy_from_slice(&u32::try_from(cbor.len()).unwrap().to_le_bytes());
+    frame[4] = 1;
+    frame.extend(cbor);
+    frame
+}
+
+#[test]
+fn an_endless_hello_is_cut_off_by_its_length() {
+    let place = Place::new();
+    let (path, config) = unix(&place);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (_factory, _source) = runtime.block_on(listening(&config));
+    for (length, goes_on) in [(4096_u32, true), (4097, false), (u32::MAX, false)] {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        let mut head = [0; 32];
+        head[..4].copy_from_slice(&length.to_le_bytes());
+        head[4] = 1;
+        stream.write_all(&head).unwrap();
+        if goes_on {
+            // Whole, and no CBOR: refused for that, so that it was read.
+            stream.write_all(&vec![0xff; length as usize]).unwrap();
+        }
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer[4], 3, "a reject");
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        assert_eq!(text.contains("malformed"), goes_on, "{text}");
+        assert_eq!(
+            text.contains("exceeds the limit of 4096"),
+            !goes_on,
+            "{text}"
+        );
+    }
+}
+
+fn secured(config: &ServiceConfig, username: &str, password: &str) -> ServiceConfig {
+    ServiceConfig {
+        security: Security {
+            username: Some(username.to_owned()),
+            password: Some(Password::from(password.to_owned())),
+            ..Security::default()
+        },
+        ..config.clone()
+    }
+}
+
+#[tokio::test]
+async fn only_the_right_password_gets_in_and_is_never_told() {
+    let place = Place::new();
+    let (_, open) = unix(&place);
+    let config = secured(&open, "feed", "s3cr3t-canary");
+    let (_listener, mut source) = listening(&config).await;
+    for wrong in [
+        open.clone(),
+        secured(&open, "feed", "s3cr3t-canarY"),
+        secured(&open, "food", "s3cr3t-canary"),
+    ] {
+        let factory = factory(&wrong);
+        let sink = factory.create_sink("ticks").await.unwrap();
+        let error = soon(sink.connect()).await.unwrap_err();
+        assert!(matches!(error, SinkError::Unauthorized(_)), "{error}");
+        let told = format!("{error} {error:?} {wrong:?} {:?}", sink.metadata());
+        assert!(told.contains("demands a user and a password"), "{told}");
+        assert!(!told.contains("s3cr3t"), "{told}");
+    }
+    good_client(&config, &mut source, 1).await;
+}
+
+#[tokio::test]
+async fn a_password_is_never_sent_over_an_open_network_connection() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
+    let mut config = secured(
+        &ServiceConfig::direct(endpoint.parse().unwrap()),
+        "feed",
+        "s3cr3t-canary",
+    );
+    config.security.tls = wakewire::TlsMode::Off;
+    let factory = factory(&config);
+    let Ok(sink) = factory.create_sink("ticks").await else {
+        return; // refused before anything was opened
+    };
+    let error = soon(sink.connect()).await.unwrap_err();
+    assert!(matches!(error, SinkError::InvalidConfig(_)), "{error}");
+    assert!(
+        error.to_string().contains("never sent in the clear"),
+        "{error}"
+    );
+    let (mut stream, _) = soon(listener.accept()).await.unwrap();
+    let mut seen = Vec::new();
+    soon(stream.read_to_end(&mut seen)).await.unwrap();
+    assert!(seen.is_empty(), "{} bytes were sent", seen.len());
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_for_the_users_who_are_named() {
+    let place = Place::new();
+    let (_, config) = unix(&place);
+    let me = rustix::process::geteuid().as_raw();
+    let with = |uid| ServiceConfig {
+        security: Security {
+            allow_uids: vec![uid],
+            ..Security::default()
+        },
+        ..config.clone()
+    };
+    let (listener, mut source) = listening(&with(me)).await;
+    assert!(soon(source.close(Duration::from_secs(5))).await);
+    soon(listener.close(Duration::from_secs(5))).await;
+
+    let others = factory(&with(me + 1));
+    let mut source = others.create_source("ticks").await.unwrap();
+    let sink = factory(&config).create_sink("ticks").await.unwrap();
+    let refused = async {
+        loop {
+            match sink.connect().await {
+                Err(error @ SinkError::Unauthorized(_)) => break error.to_string(),
+                // Not bound yet.
+                Ok(()) | Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let refused = tokio::select! {
+        refused = soon(refused) => refused,
+        received = source.recv() => panic!("{received:?}"),
+    };
+    assert!(refused.contains(&format!("user {me} may not")), "{refused}");
+}
