@@ -25,7 +25,7 @@ impl Delivery {
     pub const ALL: [Self; 2] = [Self::AtLeastOnce, Self::AtMostOnce];
 
     /// Returns what is promised over such endpoints where nothing else is said: at most once over datagrams,
-    /// which are lost, and over WebSockets, whose peer may be anybody's.
+    /// which are lost, and over `ws` and `wss`, whose peer may be anybody's.
     pub(crate) const fn usual_over(scheme: Scheme) -> Self {
         match scheme {
             Scheme::Unix | Scheme::Tcp | Scheme::Tls => Self::AtLeastOnce,

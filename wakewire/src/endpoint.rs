@@ -94,7 +94,8 @@ impl Scheme {
             Self::Tcp => cfg!(feature = "tcp"),
             Self::Tls => cfg!(feature = "tls"),
             Self::Udp => cfg!(feature = "udp"),
-            Self::Ws | Self::Wss => false,
+            Self::Ws => cfg!(feature = "ws"),
+            Self::Wss => cfg!(all(feature = "ws", feature = "tls")),
         }
     }
 

@@ -59,7 +59,7 @@ pub(super) async fn serve(
         who,
         mut welcome,
         origin,
-    } = match enter(&config, &board, id, node, &identity, hello, positions) {
+    } = match enter(&config, &board, id, &identity, hello, positions) {
         Ok(entered) => entered,
         Err(refused) => {
             tracing::warn!(%service, %refused, "refused");
@@ -76,7 +76,7 @@ pub(super) async fn serve(
             return;
         }
     };
-    welcome.offer = offer;
+    (welcome.node, welcome.offer) = (node, offer);
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
     reader.scanner().stamp = origin;
@@ -112,7 +112,6 @@ fn enter(
     config: &RelayConfig,
     board: &Switchboard,
     id: ConnectionId,
-    node: SessionId,
     identity: &Identity,
     hello: Hello,
     positions: Vec<Position>,
@@ -128,7 +127,7 @@ fn enter(
         acked: 0,
         have: 0,
         consumers: 0,
-        node,
+        node: SessionId(0),
         offer: None,
     };
     if let Some(Consumer {

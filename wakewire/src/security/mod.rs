@@ -36,8 +36,8 @@ pub use self::limits::ListenLimits;
     reason = "users write it as a literal over a default"
 )]
 pub struct Security {
-    /// Whether a `tcp` endpoint is encrypted. Default [`TlsMode::Prefer`]. Of no effect on other schemes, which
-    /// say it themselves.
+    /// Whether a `tcp` endpoint is encrypted. Default [`TlsMode::Prefer`]. Other schemes say it
+    /// themselves: `ws` refuses [`TlsMode::Require`], on the rest it has no effect.
     pub tls: TlsMode,
     /// Certificates (PEM) that vouch for the peer that is dialled; the system's where none is given.
     pub ca: Option<PathBuf>,

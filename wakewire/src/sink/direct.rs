@@ -45,11 +45,14 @@ impl DirectSink {
         Self::at("tcp://", address)
     }
 
-    /// Makes a sleeping sink for this `ws://` or `wss://` URL.
+    /// Makes a sleeping sink for this `ws://` or `wss://` URL; without a scheme it is `ws://`. It promises
+    /// `at_most_once`, since the server may be anybody's: one that does not speak wakewire is sent each payload
+    /// as a binary message, and confirms nothing.
     ///
     /// # Errors
     ///
-    /// [`SinkError::InvalidConfig`] when that is no such URL, or in a build without the feature `ws`.
+    /// [`SinkError::InvalidConfig`] when that is no such URL, or when the feature `ws` (for `wss` also `tls`) is
+    /// not built in.
     pub fn websocket(url: &str) -> Result<Self, SinkError> {
         Self::at("ws://", url)
     }

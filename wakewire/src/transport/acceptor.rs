@@ -15,6 +15,8 @@ use super::udp;
 #[cfg(all(feature = "unix", unix))]
 use super::unix;
 use super::unreached::Unreached;
+#[cfg(feature = "ws")]
+use super::ws;
 use crate::endpoint::Endpoint;
 #[cfg(feature = "tcp")]
 use crate::security::TlsMode;
@@ -73,6 +75,18 @@ impl Acceptor {
                 target.keys().check()?;
                 tcp::Listener::bind(authority).await.map(Self::Tcp)
             }
+            #[cfg(feature = "ws")]
+            Endpoint::WebSocket {
+                secure, authority, ..
+            } => {
+                if *secure {
+                    target.keys().check()?;
+                } else {
+                    ws::may_be_clear(target.security().tls).map_err(io::Error::other)?;
+                }
+                tcp::Listener::bind(authority).await.map(Self::Tcp)
+            }
+            #[allow(unreachable_patterns, reason = "with every transport nothing is left")]
             other => Err(not_built_in(other.scheme())),
         }
     }
@@ -132,6 +146,15 @@ impl Arrival {
                 };
                 match target.endpoint() {
                     Endpoint::Tls(_) => target.keys().accept(line).await,
+                    #[cfg(feature = "ws")]
+                    Endpoint::WebSocket { secure, .. } => {
+                        let line = if *secure {
+                            target.keys().accept(line).await?
+                        } else {
+                            line
+                        };
+                        ws::accept(line, target.endpoint()).await
+                    }
                     _ => negotiation::accept(line, target.security().tls, target.keys()).await,
                 }
             }

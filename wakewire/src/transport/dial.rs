@@ -13,6 +13,8 @@ use super::udp;
 #[cfg(all(feature = "unix", unix))]
 use super::unix;
 use super::unreached::Unreached;
+#[cfg(feature = "ws")]
+use super::ws;
 #[cfg(feature = "tcp")]
 use super::{negotiation, tcp};
 use super::{not_built_in, password};
@@ -139,6 +141,23 @@ impl Place {
                 "TLS 1.3, as the endpoint says".clone_into(&mut line.course.chosen);
                 self.keys.connect(line, &authority.host).await
             }
+            #[cfg(feature = "ws")]
+            Endpoint::WebSocket {
+                secure, authority, ..
+            } => {
+                if !secure {
+                    ws::may_be_clear(self.security.tls).map_err(|cause| {
+                        Unreached::misconfigured(Phase::Tls, cause).hint("write `wss://`")
+                    })?;
+                }
+                let mut line = tcp::dial(authority).await?;
+                if *secure {
+                    "TLS 1.3, as the endpoint says".clone_into(&mut line.course.chosen);
+                    line = self.keys.connect(line, &authority.host).await?;
+                }
+                ws::dial(line, &self.endpoint).await
+            }
+            #[allow(unreachable_patterns, reason = "with every transport nothing is left")]
             other => Err(not_built_in(other.scheme()).into()),
         }
     }

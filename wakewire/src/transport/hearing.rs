@@ -84,6 +84,7 @@ pub(super) async fn greet(
         identity,
         is_private,
         offers,
+        address,
         ..
     } = arrival.open(&house.target).await?;
     let (reader, mut writer) = split(stream);
@@ -108,6 +109,7 @@ pub(super) async fn greet(
     };
     match read.await {
         Ok((mut hello, identity, positions, pass)) => {
+            tracing::debug!(service = %house.service, ?address, %identity, "greeted");
             // From here on a session is what this identity means by it.
             if let Some(producer) = &mut hello.producer {
                 producer.session = SessionId(identity.own(producer.session.0));

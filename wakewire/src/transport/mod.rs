@@ -28,6 +28,8 @@ mod udp;
 #[cfg(all(feature = "unix", unix))]
 mod unix;
 pub(crate) mod unreached;
+#[cfg(feature = "ws")]
+mod ws;
 
 use std::io::{self, IoSlice};
 use std::time::Duration;

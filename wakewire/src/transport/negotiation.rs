@@ -102,17 +102,14 @@ pub(super) async fn accept(mut line: Line, mode: TlsMode, keys: &Keys) -> Result
     let (_, body) = read_rest(&mut line.stream, front).await?;
     let theirs: ProtocolNegotiation = hello::decode(Kind::Negotiate, &body).map_err(foreign)?;
     let ours = offer(mode, can_encrypt);
-    let chosen = match ours.choose(&theirs) {
-        Ok(chosen) => chosen,
-        Err(_) => {
-            // As the peer sees it.
-            let text = NoCommonProtocol {
-                ours: theirs,
-                theirs: ours,
-            }
-            .to_string();
-            return refuse(line, text).await;
+    let Ok(chosen) = ours.choose(&theirs) else {
+        // As the peer sees it.
+        let text = NoCommonProtocol {
+            ours: theirs,
+            theirs: ours,
         }
+        .to_string();
+        return refuse(line, text).await;
     };
     if chosen == ProtocolType::Tls {
         be_quiet(&mut line.stream).await?;

@@ -6,6 +6,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::string_slice,
+    clippy::print_stdout,
+    clippy::too_many_lines,
     reason = "helpers of tests fail by panicking, like tests"
 )]
 
@@ -28,3 +31,5 @@ mod support;
 mod tls;
 #[cfg(feature = "udp")]
 mod udp;
+#[cfg(all(feature = "ws", feature = "tls"))]
+mod ws;
