@@ -81,8 +81,6 @@ impl Acceptor {
             } => {
                 if *secure {
                     target.keys().check()?;
-                } else {
-                    ws::may_be_clear(target.security().tls).map_err(io::Error::other)?;
                 }
                 tcp::Listener::bind(authority).await.map(Self::Tcp)
             }

@@ -88,11 +88,24 @@ impl Target {
             Scheme::Tcp if self.security().tls == TlsMode::Require => Scheme::Tls,
             scheme => scheme,
         };
-        if scheme.is_built_in() && wanted.is_built_in() {
-            return Ok(self);
+        if !scheme.is_built_in() || !wanted.is_built_in() {
+            let cause = not_built_in(wanted);
+            return Err(Unreached::misconfigured(Phase::Resolve, cause).hint(Scheme::advice()));
         }
-        let cause = not_built_in(wanted);
-        Err(Unreached::misconfigured(Phase::Resolve, cause).hint(Scheme::advice()))
+        let private = match scheme {
+            Scheme::Ws => Scheme::Wss,
+            Scheme::Udp => Scheme::Tls,
+            Scheme::Unix | Scheme::Tcp | Scheme::Tls | Scheme::Wss => return Ok(self),
+        };
+        if self.security().tls == TlsMode::Require {
+            let cause = format!(
+                "`tls = \"require\"` is set, and `{}://` is never encrypted",
+                scheme.name()
+            );
+            let hint = format!("write `{}://`", private.name());
+            return Err(Unreached::misconfigured(Phase::Tls, cause).hint(hint));
+        }
+        Ok(self)
     }
 
     /// Returns how it is protected.
@@ -145,11 +158,6 @@ impl Place {
             Endpoint::WebSocket {
                 secure, authority, ..
             } => {
-                if !secure {
-                    ws::may_be_clear(self.security.tls).map_err(|cause| {
-                        Unreached::misconfigured(Phase::Tls, cause).hint("write `wss://`")
-                    })?;
-                }
                 let mut line = tcp::dial(authority).await?;
                 if *secure {
                     "TLS 1.3, as the endpoint says".clone_into(&mut line.course.chosen);

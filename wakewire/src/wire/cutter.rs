@@ -23,6 +23,11 @@ impl Cutter {
     }
 }
 
+/// Returns whether this is one frame, no less and no more.
+pub(crate) fn is_one_frame(bytes: &[u8]) -> bool {
+    frame_length(bytes) == bytes.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +60,16 @@ mod tests {
             }
             prop_assert_eq!(cut, frames);
             prop_assert!(cutter.bytes.is_empty());
+        }
+    }
+    #[test]
+    fn one_frame_is_neither_part_of_one_nor_two() {
+        let mut frame = BytesMut::new();
+        encode_control(Header::control(Kind::Ping), b"body", true, &mut frame);
+        assert!(is_one_frame(&frame));
+        assert!(!is_one_frame(&[&frame[..], &frame].concat()));
+        for length in 0..frame.len() {
+            assert!(!is_one_frame(&frame[..length]), "{length}");
         }
     }
 }
