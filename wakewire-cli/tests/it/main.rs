@@ -12,3 +12,4 @@ mod direct;
 mod ping;
 mod relay;
 mod support;
+mod udp;
