@@ -69,7 +69,10 @@ impl Acceptor {
                 tcp::Listener::bind(authority).await.map(Self::Tcp)
             }
             #[cfg(feature = "udp")]
-            Endpoint::Udp(authority) => udp::Listener::bind(authority).await.map(Self::Udp),
+            Endpoint::Udp(authority) => {
+                let bound = udp::Listener::bind(authority, target.limits()).await?;
+                Ok(Self::Udp(bound))
+            }
             #[cfg(feature = "tls")]
             Endpoint::Tls(authority) => {
                 target.keys().check()?;

@@ -21,6 +21,7 @@ use super::channel::Channel;
 use super::table::{Table, Verdict};
 use super::{DATAGRAM, resolve, sound};
 use crate::endpoint::Authority;
+use crate::security::ListenLimits;
 
 /// A bound port. Connections that were accepted go on without it.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) async fn bind(authority: &Authority) -> io::Result<Self> {
+    pub(crate) async fn bind(authority: &Authority, limits: ListenLimits) -> io::Result<Self> {
         let addresses = resolve(authority).await?;
         let socket = Arc::new(UdpSocket::bind(&addresses[..]).await?);
         if let Err(error) = SockRef::from(&*socket).set_recv_buffer_size(RECEIVE_BUFFER) {
@@ -42,7 +43,12 @@ impl Listener {
             sorting.spawn(sort(Weak::clone(hall), Arc::clone(&socket), sender));
             Hall {
                 socket,
-                table: Mutex::default(),
+                // Those who are greeting, and those who have.
+                table: Mutex::new(Table::new(
+                    limits.connections.saturating_add(limits.handshakes),
+                )),
+                held: Arc::new(AtomicUsize::new(0)),
+                most_held: limits.inbound_bytes,
                 dropped: AtomicU64::new(0),
                 _sorting: sorting,
             }
@@ -71,6 +77,9 @@ impl Listener {
 pub(super) struct Hall {
     socket: Arc<UdpSocket>,
     table: Mutex<Table<Mailbox>>,
+    /// What all connections together have not read yet, and how much that may be.
+    held: Arc<AtomicUsize>,
+    most_held: usize,
     /// Datagrams that were no frame, or found no room.
     dropped: AtomicU64,
     _sorting: JoinSet<()>,
@@ -103,14 +112,14 @@ impl Hall {
             Verdict::Drop => {}
             Verdict::Answer(answer) => return Some(answer),
             Verdict::Deliver(mailbox) => {
-                if !mailbox.put(datagram) {
+                if self.held.load(Relaxed) >= self.most_held || !mailbox.put(datagram) {
                     self.dropped.fetch_add(1, Relaxed);
                 }
             }
             Verdict::Open { nonce } => {
                 // If there is no room, or nobody accepts any more, the dialer asks again.
                 let room = arrivals.try_reserve().ok()?;
-                let (mailbox, inlet) = mailbox();
+                let (mailbox, inlet) = mailbox(&self.held);
                 table.enter(from, nonce, mailbox);
                 drop(table);
                 room.send(Channel::accepted(Arc::clone(self), from, nonce, inlet));
@@ -158,19 +167,29 @@ async fn sort(hall: Weak<Hall>, socket: Arc<UdpSocket>, arrivals: mpsc::Sender<C
 #[derive(Debug)]
 pub(super) struct Mailbox {
     sender: mpsc::Sender<Bytes>,
-    held: Arc<AtomicUsize>,
+    held: Arc<Held>,
 }
 
 /// Where they are taken from.
 #[derive(Debug)]
 pub(super) struct Inlet {
     receiver: mpsc::Receiver<Bytes>,
-    held: Arc<AtomicUsize>,
+    held: Arc<Held>,
 }
 
-fn mailbox() -> (Mailbox, Inlet) {
+/// What one connection has not read yet, in bytes; part of what all have.
+#[derive(Debug)]
+struct Held {
+    own: AtomicUsize,
+    all: Arc<AtomicUsize>,
+}
+
+fn mailbox(all: &Arc<AtomicUsize>) -> (Mailbox, Inlet) {
     let (sender, receiver) = mpsc::channel(MAILBOX_DATAGRAMS);
-    let held = Arc::new(AtomicUsize::new(0));
+    let held = Arc::new(Held {
+        own: AtomicUsize::new(0),
+        all: Arc::clone(all),
+    });
     let mailbox = Mailbox {
         sender,
         held: Arc::clone(&held),
@@ -181,13 +200,14 @@ fn mailbox() -> (Mailbox, Inlet) {
 impl Mailbox {
     fn put(&self, datagram: &[u8]) -> bool {
         // Only this side adds, so it cannot grow between the look and the addition.
-        if self.held.load(Relaxed) >= MAILBOX_BYTES {
+        if self.held.own.load(Relaxed) >= MAILBOX_BYTES {
             return false;
         }
         let Ok(room) = self.sender.try_reserve() else {
             return false;
         };
-        self.held.fetch_add(datagram.len(), Relaxed);
+        self.held.own.fetch_add(datagram.len(), Relaxed);
+        self.held.all.fetch_add(datagram.len(), Relaxed);
         room.send(Bytes::copy_from_slice(datagram));
         true
     }
@@ -198,9 +218,16 @@ impl Inlet {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         self.receiver.poll_recv(cx).map(|datagram| {
             let datagram = datagram?;
-            self.held.fetch_sub(datagram.len(), Relaxed);
+            self.held.own.fetch_sub(datagram.len(), Relaxed);
+            self.held.all.fetch_sub(datagram.len(), Relaxed);
             Some(datagram)
         })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.fetch_sub(*self.own.get_mut(), Relaxed);
     }
 }
 
@@ -216,3 +243,35 @@ const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
 /// After an error of the socket, which is no datagram's.
 const PAUSE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailbox_holds_so_much_and_gives_it_back() {
+        let all = Arc::new(AtomicUsize::new(0));
+        let (mailbox, mut inlet) = mailbox(&all);
+        let datagram = [7; MAILBOX_BYTES / 4];
+        for _ in 0..4 {
+            assert!(mailbox.put(&datagram));
+        }
+        assert!(!mailbox.put(&[7]), "one past it");
+        assert_eq!(all.load(Relaxed), MAILBOX_BYTES);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(inlet.poll(&mut cx).is_ready());
+        assert_eq!(all.load(Relaxed), MAILBOX_BYTES / 4 * 3);
+        assert!(mailbox.put(&datagram));
+        drop(inlet);
+        assert!(!mailbox.put(&datagram), "nobody reads it");
+        drop(mailbox);
+        assert_eq!(all.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn a_mailbox_holds_so_many_however_small() {
+        let (mailbox, _inlet) = mailbox(&Arc::default());
+        let taken = (0..).take_while(|_| mailbox.put(&[7])).count();
+        assert_eq!(taken, MAILBOX_DATAGRAMS);
+    }
+}

@@ -14,6 +14,8 @@ use crate::wire::hello::{self, Code, Reject};
 #[derive(Debug)]
 pub(super) struct Table<T> {
     baker: Baker,
+    /// So many connections there may be; those that say nothing are ended by their own pulse.
+    most: usize,
     peers: HashMap<SocketAddr, Peer<T>>,
 }
 
@@ -36,16 +38,15 @@ pub(super) enum Verdict<'a, T> {
     Deliver(&'a T),
 }
 
-impl<T> Default for Table<T> {
-    fn default() -> Self {
+impl<T> Table<T> {
+    pub(super) fn new(most: usize) -> Self {
         Self {
             baker: Baker::default(),
+            most,
             peers: HashMap::new(),
         }
     }
-}
 
-impl<T> Table<T> {
     /// Judges a sound frame that came from there. Of an address that has not proved itself nothing is kept, and what
     /// it is answered is no larger than three times what came.
     pub(super) fn judge(
@@ -94,8 +95,8 @@ impl<T> Table<T> {
                 };
                 Verdict::Answer(answer.encode())
             }
-            Step::Ask if self.peers.len() >= MOST_PEERS && !self.peers.contains_key(&from) => {
-                Verdict::Answer(busy())
+            Step::Ask if self.peers.len() >= self.most && !self.peers.contains_key(&from) => {
+                Verdict::Answer(busy(self.most))
             }
             Step::Ask => Verdict::Open { nonce },
             Step::Gone if known => {
@@ -128,10 +129,10 @@ pub(super) fn gone(nonce: u64) -> Bytes {
     gone.encode()
 }
 
-fn busy() -> Bytes {
+fn busy(most: usize) -> Bytes {
     let reject = Reject {
         code: Code::Busy,
-        text: format!("{MOST_PEERS} connections are open"),
+        text: format!("{most} connections are open"),
         retry_after_ms: 0,
     };
     let mut bytes = BytesMut::new();
@@ -139,13 +140,12 @@ fn busy() -> Bytes {
     bytes.freeze()
 }
 
-/// Virtual connections of one socket; those that say nothing are ended by their own pulse.
-const MOST_PEERS: usize = 1024;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::frame::encode_control;
+
+    const MOST: usize = 1024;
 
     fn address(number: usize) -> SocketAddr {
         let port = u16::try_from(number % 60_000).unwrap();
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn an_unproven_address_gets_no_more_than_three_times_what_it_sent_and_leaves_no_trace() {
-        let mut table = Table::default();
+        let mut table = Table::new(MOST);
         let kinds = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
         for number in 0..100_000 {
             let from = address(number);
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn nobody_answers_an_answer() {
-        let mut table = Table::default();
+        let mut table = Table::new(MOST);
         for step in [Step::Answer, Step::Gone] {
             for nonce in [0, 7] {
                 let frame = Cookie {
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_connection_begins_with_its_cookie_and_ends_by_its_nonce() {
-        let mut table = Table::default();
+        let mut table = Table::new(MOST);
         let from = address(1);
         assert_eq!(open(&mut table, from, 7).unwrap_err(), "Open { nonce: 7 }");
         table.enter(from, 7, 70);
@@ -241,17 +241,17 @@ mod tests {
 
     #[test]
     fn one_connection_too_many_is_told_so() {
-        let mut table = Table::default();
-        for number in 0..MOST_PEERS {
+        let mut table = Table::new(MOST);
+        for number in 0..MOST {
             assert!(open(&mut table, address(number), 7).is_err());
             table.enter(address(number), 7, number);
         }
-        let refused = open(&mut table, address(MOST_PEERS), 7).unwrap();
+        let refused = open(&mut table, address(MOST), 7).unwrap();
         let header = Header::parse(refused.first_chunk().unwrap()).unwrap();
         assert_eq!(header.kind, Kind::Reject);
         assert!(refused.len() <= 3 * ask(7, 7).len());
         assert!(open(&mut table, address(0), 8).is_err(), "in its own place");
         table.leave(address(0), 7);
-        assert!(open(&mut table, address(MOST_PEERS), 7).is_err());
+        assert!(open(&mut table, address(MOST), 7).is_err());
     }
 }
