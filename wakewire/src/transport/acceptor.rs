@@ -17,6 +17,7 @@ use super::unix;
 use super::unreached::Unreached;
 #[cfg(feature = "ws")]
 use super::ws;
+#[cfg(any(all(feature = "unix", unix), feature = "tcp"))]
 use crate::endpoint::Endpoint;
 #[cfg(feature = "tcp")]
 use crate::security::TlsMode;
@@ -43,6 +44,10 @@ pub(crate) enum Arrival {
     Tcp(tokio::net::TcpStream, IpAddr),
     #[cfg(feature = "udp")]
     Udp(Box<udp::Channel>, IpAddr),
+    /// No transport is built in; cannot be made.
+    #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+    #[expect(dead_code, reason = "it cannot be made")]
+    None(std::convert::Infallible),
 }
 
 impl Acceptor {
@@ -127,6 +132,8 @@ impl Arrival {
             Self::Tcp(_, address) => Some(*address),
             #[cfg(feature = "udp")]
             Self::Udp(_, address) => Some(*address),
+            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+            Self::None(never) => match *never {},
         }
     }
 
@@ -135,6 +142,10 @@ impl Arrival {
     /// # Cancel safety
     ///
     /// Dropped early, the connection is closed.
+    #[cfg_attr(
+        not(feature = "tcp"),
+        expect(unused_variables, reason = "only TCP has a choice")
+    )]
     pub(crate) async fn open(self, target: &Target) -> Result<Line, Unreached> {
         match self {
             #[cfg(all(feature = "unix", unix))]
@@ -165,6 +176,8 @@ impl Arrival {
                 course: udp::chosen(),
                 ..Line::new(*channel)
             }),
+            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+            Self::None(never) => match never {},
         }
     }
 }

@@ -8,7 +8,8 @@ use std::task::Poll;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::line::{Duplex, Line, Offers, part};
+use super::line::{Duplex, Line, Offers};
+use super::parting::part;
 use super::rewound::Rewound;
 use super::tls::{self, Keys};
 use super::unreached::Unreached;

@@ -23,6 +23,7 @@ impl Cutter {
     }
 }
 
+#[cfg(feature = "ws")]
 /// Returns whether this is one frame, no less and no more.
 pub(crate) fn is_one_frame(bytes: &[u8]) -> bool {
     frame_length(bytes) == bytes.len()
@@ -62,6 +63,7 @@ mod tests {
             prop_assert!(cutter.bytes.is_empty());
         }
     }
+    #[cfg(feature = "ws")]
     #[test]
     fn one_frame_is_neither_part_of_one_nor_two() {
         let mut frame = BytesMut::new();

@@ -80,6 +80,7 @@ impl Scanner {
         whole.saturating_sub(buffer.len())
     }
 
+    #[cfg(feature = "udp")]
     /// Reads the header of bytes that are one whole frame and nothing else.
     pub(crate) fn sole_frame(&self, bytes: &[u8]) -> Option<Header> {
         let header = self.whole_frame(bytes).ok().flatten();
