@@ -36,19 +36,26 @@ fn dice(seed: u64) -> impl FnMut() -> u64 + Send + Sync {
     }
 }
 
-/// A network: of every hundred datagrams so many are lost; a tenth is doubled, a tenth comes late.
+/// What a bad network does to a datagram.
+#[derive(Clone, Copy)]
+enum Fault {
+    Lose,
+    FlipBit,
+}
+
+/// A network: of every hundred datagrams so many suffer its fault; a tenth is doubled, a tenth comes late.
 struct Network {
     port: u16,
-    lost: Arc<AtomicU64>,
+    suffered: Arc<AtomicU64>,
     task: AbortHandle,
 }
 
 impl Network {
-    async fn start(target: u16, percent: u64, seed: u64) -> Self {
+    async fn start(target: u16, fault: Fault, percent: u64, seed: u64) -> Self {
         let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let port = front.local_addr().unwrap().port();
-        let lost = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&lost);
+        let suffered = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&suffered);
         let task = tokio::spawn(async move {
             let mut paths: HashMap<SocketAddr, Path> = HashMap::new();
             let mut back = JoinSet::new();
@@ -59,16 +66,20 @@ impl Network {
                     let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
                     socket.connect(("127.0.0.1", target)).await.unwrap();
                     let seed = seed + 2 * paths.len() as u64;
-                    let way_back = Path::new(&front, Some(from), percent, seed, &counted);
+                    let way_back = Path::new(&front, Some(from), (fault, percent), seed, &counted);
                     back.spawn(carry_back(Arc::clone(&socket), way_back));
-                    let way_in = Path::new(&socket, None, percent, seed + 1, &counted);
+                    let way_in = Path::new(&socket, None, (fault, percent), seed + 1, &counted);
                     paths.insert(from, way_in);
                 }
                 paths.get_mut(&from).unwrap().carry(&buffer[..length]).await;
             }
         });
         let task = task.abort_handle();
-        Self { port, lost, task }
+        Self {
+            port,
+            suffered,
+            task,
+        }
     }
 }
 
@@ -93,34 +104,45 @@ async fn carry_back(socket: Arc<UdpSocket>, mut path: Path) {
 struct Path {
     socket: Arc<UdpSocket>,
     to: Option<SocketAddr>,
-    percent: u64,
+    fault: (Fault, u64),
     dice: Box<dyn FnMut() -> u64 + Send + Sync>,
     late: Option<Vec<u8>>,
-    lost: Arc<AtomicU64>,
+    suffered: Arc<AtomicU64>,
 }
 
 impl Path {
     fn new(
         socket: &Arc<UdpSocket>,
         to: Option<SocketAddr>,
-        percent: u64,
+        fault: (Fault, u64),
         seed: u64,
-        lost: &Arc<AtomicU64>,
+        suffered: &Arc<AtomicU64>,
     ) -> Self {
         Self {
             socket: Arc::clone(socket),
             to,
-            percent,
+            fault,
             dice: Box::new(dice(seed)),
             late: None,
-            lost: Arc::clone(lost),
+            suffered: Arc::clone(suffered),
         }
     }
 
     async fn carry(&mut self, datagram: &[u8]) {
-        if (self.dice)() % 100 < self.percent {
-            self.lost.fetch_add(1, SeqCst);
-            return;
+        let mut changed;
+        let mut datagram = datagram;
+        let (fault, percent) = self.fault;
+        if (self.dice)() % 100 < percent {
+            self.suffered.fetch_add(1, SeqCst);
+            match fault {
+                Fault::Lose => return,
+                Fault::FlipBit => {
+                    changed = datagram.to_vec();
+                    let bit = usize::try_from((self.dice)()).unwrap() % (8 * changed.len());
+                    changed[bit / 8] ^= 1 << (bit % 8);
+                    datagram = &changed;
+                }
+            }
         }
         let fate = (self.dice)() % 10;
         if fate == 0 && self.late.is_none() {
@@ -252,7 +274,7 @@ async fn a_relay_in_between_in_any_order_and_killed() {
 async fn over_a_bad_network_nothing_comes_twice_or_out_of_order_and_the_numbers_add_up() {
     for (percent, seed) in [(0, 1), (5, 2), (30, 3), (30, 4), (30, 5)] {
         let inside = port();
-        let network = Network::start(inside, percent, seed).await;
+        let network = Network::start(inside, Fault::Lose, percent, seed).await;
         let receiver = factory(&service("direct", inside, QUICK));
         let sender = factory(&service("direct", network.port, QUICK));
         let mut source = receiver.create_source("x").await.unwrap();
@@ -264,7 +286,7 @@ async fn over_a_bad_network_nothing_comes_twice_or_out_of_order_and_the_numbers_
         let accounted = stats.received + stats.missed;
         assert!((2001..=next).contains(&accounted), "{stats:?}, {next} sent");
         if percent > 0 {
-            assert!(stats.missed > 0 && network.lost.load(SeqCst) > 0);
+            assert!(stats.missed > 0 && network.suffered.load(SeqCst) > 0);
         }
         drop(source);
         let report = sender.close(Duration::from_millis(100)).await;
@@ -279,7 +301,7 @@ async fn over_a_bad_network_nothing_comes_twice_or_out_of_order_and_the_numbers_
 #[tokio::test]
 async fn a_consumer_of_a_relay_hears_every_session_over_a_bad_network() {
     let inside = port();
-    let network = Network::start(inside, 30, 7).await;
+    let network = Network::start(inside, Fault::Lose, 30, 7).await;
     let (near, far) = (
         factory(&service("relay", inside, QUICK)),
         service("relay", network.port, QUICK),
@@ -312,17 +334,122 @@ async fn a_consumer_of_a_relay_hears_every_session_over_a_bad_network() {
     relay.kill().await;
 }
 
-/// A sound frame without a body.
-fn bare(kind: u8) -> Vec<u8> {
+/// A bit that flips anywhere in a datagram makes it no other message.
+#[tokio::test]
+async fn a_damaged_datagram_is_one_that_was_lost() {
+    let inside = port();
+    let network = Network::start(inside, Fault::FlipBit, 30, 12).await;
+    let receiver = factory(&service("direct", inside, QUICK));
+    let sender = factory(&service("direct", network.port, QUICK));
+    let mut source = receiver.create_source("x").await.unwrap();
+    let sink = sender.create_sink("x").await.unwrap();
+    let (mut sent, mut heard) = (0_u32, 0);
+    while heard < 1000 {
+        assert!(sent < 20_000, "{heard}");
+        let payload: Vec<u8> = sent.to_le_bytes().repeat(100);
+        soon(sink.send(Message::new(payload))).await.unwrap();
+        sent += 1;
+        while let Ok(message) = timeout(Duration::from_micros(300), source.recv()).await {
+            let message = message.unwrap().unwrap();
+            let (number, _) = message.payload.split_first_chunk::<4>().unwrap();
+            assert_eq!(message.payload, number.repeat(100));
+            heard += 1;
+        }
+    }
+    let stats = source.stats();
+    assert_eq!(stats.connects, 1, "no damage ends a connection");
+    assert!(stats.missed > 0 && network.suffered.load(SeqCst) > 0);
+}
+
+/// A sound frame.
+fn frame(kind: u8, message_type: u8, body: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; 32];
-    (frame[4], frame[5]) = (kind, 8);
-    let sum = frame.iter().fold(!0_u32, |sum, &byte| {
+    frame[0] = u8::try_from(body.len()).unwrap();
+    (frame[4], frame[5], frame[6]) = (kind, 8, message_type);
+    let sum = frame.iter().chain(body).fold(!0_u32, |sum, &byte| {
         (0..8).fold(sum ^ u32::from(byte), |sum, _| {
             (sum >> 1) ^ (0x82F6_3B78 & (sum & 1).wrapping_neg())
         })
     });
     frame[28..].copy_from_slice(&(!sum).to_le_bytes());
+    frame.extend_from_slice(body);
     frame
+}
+
+fn bare(kind: u8) -> Vec<u8> {
+    frame(kind, 0, &[])
+}
+
+/// A dialer's `Cookie`.
+fn ask(nonce: u64, value: u64) -> Vec<u8> {
+    let body = [nonce.to_le_bytes(), value.to_le_bytes()].concat();
+    frame(15, 1, &body)
+}
+
+/// A `Hello` of a producer, for service `x`.
+fn hello() -> Vec<u8> {
+    let mut map =
+        b"\xa5\0\x01\x01\x01\x02ax\x03\xa3\0\x1a\0\x10\0\0\x01\0\x02\0\x04\xa3\0\x50".to_vec();
+    map.extend([7; 16]);
+    map.extend(b"\x01\x01\x02\xf5");
+    frame(1, 0, &map)
+}
+
+/// Asks, as often as it takes until the listener is there, and returns the value of its answer.
+async fn asked(socket: &UdpSocket, nonce: u64) -> u64 {
+    let mut answer = [0; 1024];
+    let length = loop {
+        socket.send(&ask(nonce, 0)).await.ok();
+        match soon(socket.recv(&mut answer)).await {
+            Ok(length) => break length,
+            // Nobody listens there yet.
+            Err(_) => sleep(Duration::from_millis(1)).await,
+        }
+    };
+    assert_eq!(length, 48);
+    assert_eq!((answer[4], answer[6]), (15, 2), "an answer");
+    assert_eq!(answer[32..40], nonce.to_le_bytes());
+    u64::from_le_bytes(answer[40..48].try_into().unwrap())
+}
+
+#[tokio::test]
+async fn without_the_cookie_nobody_gets_in() {
+    let port = port();
+    let receiver = factory(&service("direct", port, QUICK));
+    let mut source = receiver.create_source("x").await.unwrap();
+    let started = timeout(Duration::from_millis(1), source.recv()).await;
+    assert!(started.is_err());
+    let (honest, thief) = (
+        UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+        UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+    );
+    for socket in [&honest, &thief] {
+        socket.connect(("127.0.0.1", port)).await.unwrap();
+    }
+    let value = asked(&honest, 7).await;
+    // Nothing but a greeting; a cookie of somebody else's address, of another nonce, a guessed one.
+    for (socket, proof) in [
+        (&thief, hello()),
+        (&thief, ask(7, value)),
+        (&honest, ask(8, value)),
+        (&honest, ask(7, value ^ 1)),
+    ] {
+        socket.send(&proof).await.unwrap();
+        socket.send(&hello()).await.unwrap();
+        if proof[4] == 15 {
+            let mut answer = [0; 1024];
+            let length = soon(socket.recv(&mut answer)).await.unwrap();
+            assert_eq!((length, answer[4], answer[6]), (48, 15, 2), "ask again");
+        }
+    }
+    assert_eq!(source.stats().connects, 0);
+    honest.send(&ask(7, value)).await.unwrap();
+    honest.send(&hello()).await.unwrap();
+    let mut answer = [0; 1024];
+    soon(honest.recv(&mut answer)).await.unwrap();
+    assert_eq!(answer[4], 2, "welcome");
+    eventually("one connection", || source.stats().connects == 1).await;
+    assert!(thief.try_recv(&mut answer).is_err(), "told nothing else");
 }
 
 #[tokio::test]
