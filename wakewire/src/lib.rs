@@ -24,7 +24,9 @@
 //!
 //! # Features
 //!
-//! `unix` and `tcp`, both on by default: the transports. A feature adds, it never changes what a call does.
+//! `unix` and `tcp`, both on by default, `udp` and `ws`: the transports. `tls`: encryption, of `tls`, `tcp` and `wss`
+//! endpoints. A feature adds, it never changes what a call does, but for one: where `tls` is in both programs, `tcp`
+//! endpoints whose listener has a certificate are encrypted ([`TlsMode::Prefer`]).
 #![doc(test(attr(deny(warnings))))]
 #![cfg_attr(
     test,

@@ -10,6 +10,7 @@ mod check;
 mod demo;
 mod direct;
 mod ping;
+mod protected;
 mod relay;
 mod support;
 mod udp;

@@ -19,6 +19,6 @@ pub(super) fn reachable(name: &str, config: &ServiceConfig) -> Result<Target, Si
         ));
     };
     Target::new(endpoint.clone(), config.security.clone(), config.limits)
-        .built_in()
+        .sound()
         .map_err(|unreached| unreached.error(failure.endpoint(endpoint.to_string())))
 }

@@ -15,10 +15,15 @@ pub(crate) enum Identity {
     #[default]
     Anonymous,
     /// The user of a process on this machine, as the kernel says.
+    #[cfg_attr(
+        not(all(feature = "unix", unix)),
+        allow(dead_code, reason = "only a Unix socket says")
+    )]
     Uid(u32),
     /// Whoever knows this user's password.
     User(String),
     /// Whoever has the key of a certificate with this subject; a renewed certificate is the same identity.
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "only TLS says"))]
     Certificate(String),
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 pub use self::credentials::{Credentials, Password};
 pub(crate) use self::identity::Identity;
 pub use self::limits::ListenLimits;
+use crate::endpoint::Scheme;
 
 /// How a service is protected: encryption, certificates, a password, users of a Unix socket.
 ///
@@ -53,6 +54,17 @@ pub struct Security {
     pub password: Option<Password>,
     /// The users (numbers) who may connect to a Unix socket; when empty, our own and root.
     pub allow_uids: Vec<u32>,
+}
+
+impl Security {
+    /// Whether nobody else can read any connection over this scheme.
+    pub(crate) fn is_private_over(&self, scheme: Scheme) -> bool {
+        match scheme {
+            Scheme::Unix | Scheme::Tls | Scheme::Wss => true,
+            Scheme::Tcp => self.tls == TlsMode::Require,
+            Scheme::Udp | Scheme::Ws => false,
+        }
+    }
 }
 
 /// Whether a `tcp` endpoint is encrypted.

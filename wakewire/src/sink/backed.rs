@@ -31,7 +31,7 @@ pub(super) fn link(
         .map_err(|error: crate::endpoint::EndpointError| {
             invalid(error.to_string(), error.hint())
         })?;
-    let target = Target::new(parsed.clone(), security, ListenLimits::default()).built_in();
+    let target = Target::new(parsed.clone(), security, ListenLimits::default()).sound();
     let target = target.map_err(|unreached| unreached.error(failure()))?;
     if buffer_size == 0 {
         return Err(invalid(

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 
+use super::budget::Share;
 use super::dial::Target;
 use super::line::Line;
 #[cfg(feature = "tcp")]
@@ -44,7 +45,6 @@ pub(crate) enum Arrival {
     Tcp(tokio::net::TcpStream, IpAddr),
     #[cfg(feature = "udp")]
     Udp(Box<udp::Channel>, IpAddr),
-    /// No transport is built in; cannot be made.
     #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
     #[expect(dead_code, reason = "it cannot be made")]
     None(std::convert::Infallible),
@@ -137,16 +137,25 @@ impl Arrival {
         }
     }
 
-    /// Does what the transport asks for before the first frame.
+    /// Does what the transport asks for before the first frame. `share` is for what a transport itself holds of
+    /// frames that are not whole.
     ///
     /// # Cancel safety
     ///
     /// Dropped early, the connection is closed.
-    #[cfg_attr(
-        not(feature = "tcp"),
-        expect(unused_variables, reason = "only TCP has a choice")
-    )]
-    pub(crate) async fn open(self, target: &Target) -> Result<Line, Unreached> {
+    pub(super) async fn open(
+        self,
+        #[cfg_attr(
+            not(feature = "tcp"),
+            expect(unused_variables, reason = "a Unix socket has nothing to agree on")
+        )]
+        target: &Target,
+        #[cfg_attr(
+            not(feature = "ws"),
+            expect(unused_variables, reason = "the others hold nothing")
+        )]
+        share: Share,
+    ) -> Result<Line, Unreached> {
         match self {
             #[cfg(all(feature = "unix", unix))]
             Self::Unix(stream) => Ok(unix::admit(stream)?),
@@ -165,7 +174,7 @@ impl Arrival {
                         } else {
                             line
                         };
-                        ws::accept(line, target.endpoint()).await
+                        ws::accept(line, target.endpoint(), share).await
                     }
                     _ => negotiation::accept(line, target.security().tls, target.keys()).await,
                 }

@@ -55,6 +55,18 @@ impl Share {
         self.held = bytes;
     }
 
+    /// Holds so much from now on, unless the others leave no room for it: where waiting would not be heard of.
+    #[cfg(feature = "ws")]
+    pub(super) fn try_hold(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.held);
+        let fits =
+            more == 0 || self.budget.used.load(Relaxed) + more <= self.budget.limit / 20 * 19;
+        if fits {
+            self.hold(bytes);
+        }
+        fits
+    }
+
     /// Waits until this share may grow to so many bytes: until then nothing is read.
     ///
     /// # Cancel safety

@@ -77,12 +77,13 @@ impl Target {
         self.0.limits
     }
 
-    /// Finds out whether this build can open it as privately as it must be.
+    /// Finds out whether this build can open it as privately as it must be: encrypted where that is
+    /// demanded, and with a password only where every connection is private.
     ///
     /// # Errors
     ///
     /// Our own configuration asks for what is not there.
-    pub(crate) fn built_in(self) -> Result<Self, Unreached> {
+    pub(crate) fn sound(self) -> Result<Self, Unreached> {
         let scheme = self.endpoint().scheme();
         let wanted = match scheme {
             Scheme::Tcp if self.security().tls == TlsMode::Require => Scheme::Tls,
@@ -91,6 +92,9 @@ impl Target {
         if !scheme.is_built_in() || !wanted.is_built_in() {
             let cause = not_built_in(wanted);
             return Err(Unreached::misconfigured(Phase::Resolve, cause).hint(Scheme::advice()));
+        }
+        if self.security().password.is_some() && !self.security().is_private_over(scheme) {
+            return Err(in_the_clear());
         }
         let private = match scheme {
             Scheme::Ws => Scheme::Wss,
@@ -177,11 +181,14 @@ impl Place {
                 .hint("correct `username`, `password_env` or `password_file`")
         })?;
         if credentials.is_some() && !line.is_private {
-            let cause =
-                "a password is never sent in the clear, and this connection is not encrypted";
-            return Err(Unreached::misconfigured(Phase::Handshake, cause)
-                .hint("set `tls = \"require\"`, or use `tls://`, `wss://` or a Unix socket"));
+            return Err(in_the_clear());
         }
         Ok(credentials)
     }
+}
+
+fn in_the_clear() -> Unreached {
+    let cause = "a password is never sent in the clear, and this connection would not be encrypted";
+    Unreached::misconfigured(Phase::Handshake, cause)
+        .hint("set `tls = \"require\"`, or use `tls://`, `wss://` or a Unix socket")
 }

@@ -86,7 +86,7 @@ pub(super) async fn greet(
         offers,
         address,
         ..
-    } = arrival.open(&house.target).await?;
+    } = arrival.open(&house.target, house.budget.share()).await?;
     let (reader, mut writer) = split(stream);
     let mut reader =
         FrameReader::new(reader, Scanner::new(house.checksummed)).sharing(house.budget.share());

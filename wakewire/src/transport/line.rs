@@ -4,7 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+#[cfg(feature = "tcp")]
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::time::Instant;
+#[cfg(feature = "tcp")]
+use tokio::time::timeout;
 
 use crate::error::Phase;
 use crate::security::{Credentials, Identity};
@@ -35,8 +39,8 @@ pub(crate) struct Line {
 impl Line {
     /// Makes one of which nothing is known yet.
     #[cfg_attr(
-        not(any(all(feature = "unix", unix), feature = "tcp")),
-        allow(dead_code, reason = "without a transport nobody makes one")
+        not(any(feature = "unix", feature = "tcp")),
+        allow(dead_code, reason = "without a transport there is none")
     )]
     pub(crate) fn new(stream: impl Duplex + 'static) -> Self {
         Self {
@@ -50,6 +54,25 @@ impl Line {
         }
     }
 }
+
+/// Closes a stream over which a last word was written. What still comes is read for a moment: a socket that is
+/// closed with something unread in it is reset, and the last word may be lost with it.
+#[cfg(feature = "tcp")]
+pub(crate) async fn part(mut stream: impl Duplex) {
+    let parting = async {
+        stream.shutdown().await?;
+        copy(&mut stream.take(PARTING_BYTES), &mut sink()).await
+    };
+    match timeout(PARTING, parting).await {
+        Ok(_) | Err(_) => {}
+    }
+}
+
+/// How long, and for how many bytes, a peer that is refused may take to hear it.
+#[cfg(feature = "tcp")]
+const PARTING: Duration = Duration::from_secs(1);
+#[cfg(feature = "tcp")]
+const PARTING_BYTES: u64 = 64 * 1024;
 
 /// What both sides offered in the clear, to be repeated inside.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,6 @@ mod hearing;
 pub(crate) mod line;
 #[cfg(feature = "tcp")]
 mod negotiation;
-#[cfg(feature = "tcp")]
-mod parting;
 mod password;
 pub(crate) mod probe;
 pub(crate) mod pulse;

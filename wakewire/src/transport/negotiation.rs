@@ -8,8 +8,7 @@ use std::task::Poll;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
-use super::line::{Duplex, Line, Offers};
-use super::parting::part;
+use super::line::{Duplex, Line, Offers, part};
 use super::rewound::Rewound;
 use super::tls::{self, Keys};
 use super::unreached::Unreached;
@@ -108,9 +107,8 @@ pub(super) async fn accept(mut line: Line, mode: TlsMode, keys: &Keys) -> Result
         let text = NoCommonProtocol {
             ours: theirs,
             theirs: ours,
-        }
-        .to_string();
-        return refuse(line, text).await;
+        };
+        return refuse(line, text.to_string()).await;
     };
     if chosen == ProtocolType::Tls {
         be_quiet(&mut line.stream).await?;

@@ -16,8 +16,8 @@ use syn::parse::{ParseStream, Parser};
 /// `domain` stands below the row that it shared with `message` in the first sketch, because a domain is checked
 /// against a message.
 const ROWS: &[&[&str]] = &[
-    &["message", "endpoint", "backoff", "security"],
-    &["domain", "delivery"],
+    &["message", "endpoint", "backoff"],
+    &["domain", "delivery", "security"],
     &["error"],
     &["wire"],
     &["outbox"],

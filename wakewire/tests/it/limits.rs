@@ -259,28 +259,25 @@ async fn only_the_right_password_gets_in_and_is_never_told() {
 
 #[tokio::test]
 async fn a_password_is_never_sent_over_an_open_network_connection() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
-    let mut config = secured(
-        &ServiceConfig::direct(endpoint.parse().unwrap()),
-        "feed",
-        "s3cr3t-canary",
-    );
-    config.security.tls = wakewire::TlsMode::Off;
-    let factory = factory(&config);
-    let Ok(sink) = factory.create_sink("ticks").await else {
-        return; // refused before anything was opened
-    };
-    let error = soon(sink.connect()).await.unwrap_err();
-    assert!(matches!(error, SinkError::InvalidConfig(_)), "{error}");
-    assert!(
-        error.to_string().contains("never sent in the clear"),
-        "{error}"
-    );
-    let (mut stream, _) = soon(listener.accept()).await.unwrap();
-    let mut seen = Vec::new();
-    soon(stream.read_to_end(&mut seen)).await.unwrap();
-    assert!(seen.is_empty(), "{} bytes were sent", seen.len());
+    for endpoint in ["tcp://127.0.0.1:9", "ws://127.0.0.1:9/"] {
+        for tls in [wakewire::TlsMode::Off, wakewire::TlsMode::Prefer] {
+            let mut config = secured(
+                &ServiceConfig::direct(endpoint.parse().unwrap()),
+                "feed",
+                "s3cr3t-canary",
+            );
+            config.security.tls = tls;
+            let factory = factory(&config);
+            let error = factory.create_sink("ticks").await.unwrap_err();
+            assert!(matches!(error, SinkError::InvalidConfig(_)), "{error}");
+            assert!(factory.create_source("ticks").await.is_err());
+            let error = wakewire::DirectSink::secured(endpoint, config.security).unwrap_err();
+            assert!(
+                error.to_string().contains("never sent in the clear"),
+                "{error}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

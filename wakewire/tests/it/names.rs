@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wakewire::{
     CompositePattern, ConnectionState, DirectSink, Message, MessageSink, Precision, Registry,
-    RelaySink, Scheme, ServiceConfig, SinkError, SinkFactory,
+    RelaySink, Scheme, Security, ServiceConfig, SinkError, SinkFactory, TlsMode,
 };
 
 use crate::support::{Place, eventually, expect, factory, number, numbered, soon};
@@ -208,21 +208,49 @@ async fn domain_precision_and_size_are_checked_before_a_message_is_accepted() {
 }
 
 #[tokio::test]
-async fn a_scheme_that_is_not_built_in_is_named_when_a_sink_is_made() {
-    let missing = Scheme::ALL
-        .into_iter()
-        .filter(|scheme| !scheme.is_built_in());
-    for scheme in missing.map(Scheme::name) {
-        let text = format!("[services.x]\ntype = 'direct'\nendpoint = '{scheme}://localhost:7000'");
+async fn what_is_not_built_in_is_named_when_a_sink_is_made() {
+    let mut all: Vec<_> = Scheme::ALL.map(|scheme| (scheme, scheme, "")).to_vec();
+    // Required TLS is never left out because a build has none.
+    all.push((Scheme::Tcp, Scheme::Tls, "tls = 'require'"));
+    for (scheme, needed, further) in all {
+        let place = match scheme {
+            Scheme::Unix => "/tmp/x.sock",
+            _ => "localhost:7000",
+        };
+        let endpoint = format!("{}://{place}", scheme.name());
+        let text = format!("[services.x]\ntype = 'direct'\nendpoint = '{endpoint}'\n{further}");
         let factory = factory(&text);
-        let error = factory.create_sink("x").await.unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains(&format!("`{scheme}` is not built into")),
-            "{error}"
-        );
-        assert!(factory.create_source("x").await.is_err());
+        let security = Security {
+            tls: if further.is_empty() {
+                TlsMode::Prefer
+            } else {
+                TlsMode::Require
+            },
+            ..Security::default()
+        };
+        let sinks = [
+            factory.create_sink("x").await.map(drop),
+            factory.create_source("x").await.map(drop),
+            DirectSink::secured(&endpoint, security.clone()).map(drop),
+            RelaySink::secured(&endpoint, 1, security).map(drop),
+        ];
+        for made in sinks {
+            if needed.is_built_in() {
+                made.unwrap();
+                continue;
+            }
+            let error = made.unwrap_err();
+            assert!(matches!(error, SinkError::InvalidConfig(_)), "{error:?}");
+            let said = error.to_string();
+            assert!(
+                said.contains(&format!("`{}` is not built into", needed.name())),
+                "{said}"
+            );
+            assert!(
+                said.contains("hint: this build has `unix://`, `tcp://`"),
+                "{said}"
+            );
+        }
     }
 }
 
@@ -252,10 +280,8 @@ async fn sinks_made_without_a_name_reach_whichever_service_is_there() {
 
     assert!(RelaySink::new("relative/path", 10).is_err());
     assert!(RelaySink::new("unix:///tmp/x.sock", 0).is_err());
-    assert_eq!(
-        DirectSink::websocket("ws://localhost/").is_ok(),
-        Scheme::Ws.is_built_in()
-    );
+    let made = DirectSink::websocket("ws://localhost/");
+    assert_eq!(made.is_ok(), Scheme::Ws.is_built_in());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

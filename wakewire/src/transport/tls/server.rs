@@ -10,8 +10,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{Alpn, Unusable, VERSIONS, files, provider, subject};
 use crate::error::Phase;
 use crate::security::{Identity, Security};
-use crate::transport::line::Line;
-use crate::transport::parting::part;
+use crate::transport::line::{Line, part};
 use crate::transport::unreached::Unreached;
 
 pub(super) fn config(security: &Security, alpn: Alpn) -> Result<ServerConfig, Unusable> {

@@ -16,6 +16,8 @@ pub(super) struct Gauge {
     bytes: u64,
     fragments: u32,
     is_first: bool,
+    /// Its last fragment has begun.
+    is_last: bool,
 }
 
 /// Why nothing further is read from a peer.
@@ -45,6 +47,7 @@ impl Gauge {
             bytes: 0,
             fragments: 0,
             is_first: true,
+            is_last: true,
         }
     }
 
@@ -71,6 +74,15 @@ impl Gauge {
         (at, None)
     }
 
+    /// Returns how much of a message has come that is not whole yet.
+    pub(super) const fn unfinished(&self) -> u64 {
+        if self.is_last && self.left == 0 {
+            0
+        } else {
+            self.bytes.saturating_sub(self.left)
+        }
+    }
+
     /// Judges a frame by its whole header.
     fn frame(&mut self, length: u64) -> Result<(), Excess> {
         let (is_last, opcode, is_masked) = match self.header[..] {
@@ -80,6 +92,9 @@ impl Gauge {
         self.header.clear();
         self.left = length.saturating_add(if is_masked { MASK } else { 0 });
         if opcode >= FIRST_CONTROL {
+            if self.is_last {
+                self.bytes = 0;
+            }
             return if length > MOST_CONTROL {
                 Err(Excess::Control(length))
             } else {
@@ -103,6 +118,7 @@ impl Gauge {
         if self.fragments > MOST_FRAGMENTS {
             return Err(Excess::Fragments);
         }
+        self.is_last = is_last;
         if is_last {
             self.is_first = false;
         }
@@ -217,6 +233,23 @@ mod tests {
         let (passed, excess) = gauge.pass(&all);
         assert!(passed >= good.len() && passed < good.len() + 10);
         assert!(excess.is_some());
+    }
+
+    #[test]
+    fn what_has_come_of_a_message_is_known_until_it_is_whole() {
+        let mut gauge = gauge();
+        let (first, ping, last) = (masked(0x02, 60), masked(0x89, 9), masked(0x80, 40));
+        gauge.pass(&first[..first.len() - 20]);
+        assert_eq!(gauge.unfinished(), 40);
+        gauge.pass(&first[first.len() - 20..]);
+        gauge.pass(&ping);
+        assert_eq!(gauge.unfinished(), 60);
+        gauge.pass(&last[..last.len() - 1]);
+        assert_eq!(gauge.unfinished(), 99);
+        gauge.pass(&last[last.len() - 1..]);
+        assert_eq!(gauge.unfinished(), 0);
+        gauge.pass(&ping[..10]);
+        assert_eq!(gauge.unfinished(), 0);
     }
 
     #[test]

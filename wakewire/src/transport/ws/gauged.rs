@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::gauge::{Excess, Gauge};
+use crate::transport::budget::Share;
 
 /// A stream that ends with an error at what is too much.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(super) struct Gauged<S> {
     ahead: BytesMut,
     pub(super) gauge: Gauge,
     excess: Option<Excess>,
+    share: Option<Share>,
 }
 
 impl<S> Gauged<S> {
@@ -26,7 +28,28 @@ impl<S> Gauged<S> {
             ahead,
             gauge,
             excess: None,
+            share: None,
         }
+    }
+}
+
+impl<S> Gauged<S> {
+    /// Shares memory with the other connections of a listener.
+    pub(super) fn share(&mut self, share: Share) {
+        self.share = Some(share);
+    }
+
+    /// Holds what has come of a message, if there is room for it.
+    fn hold(&mut self) -> io::Result<()> {
+        let Some(share) = &mut self.share else {
+            return Ok(());
+        };
+        let unfinished = usize::try_from(self.gauge.unfinished()).unwrap_or(usize::MAX);
+        if share.try_hold(unfinished) {
+            return Ok(());
+        }
+        let what = "too much that was received is unfinished, see `max_inbound_bytes`";
+        Err(io::Error::new(io::ErrorKind::OutOfMemory, what))
     }
 }
 
@@ -54,7 +77,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gauged<S> {
         match excess {
             // Reading nothing would mean the end.
             Some(excess) if passed == 0 => Poll::Ready(Err(refused(excess))),
-            _ => Poll::Ready(Ok(())),
+            _ => Poll::Ready(this.hold()),
         }
     }
 }

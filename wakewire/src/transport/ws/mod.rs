@@ -29,6 +29,7 @@ use self::head::{MOST_HEAD, NoHead};
 use self::request::{Guest, Refusal};
 use self::socket::Socket;
 use self::translator::Translator;
+use super::budget::Share;
 use super::line::Line;
 use super::unreached::Unreached;
 use crate::endpoint::Endpoint;
@@ -93,7 +94,11 @@ pub(super) async fn dial(line: Line, endpoint: &Endpoint) -> Result<Line, Unreac
 /// # Cancel safety
 ///
 /// Dropped early, the connection is closed.
-pub(super) async fn accept(line: Line, endpoint: &Endpoint) -> Result<Line, Unreached> {
+pub(super) async fn accept(
+    line: Line,
+    endpoint: &Endpoint,
+    share: Share,
+) -> Result<Line, Unreached> {
     let Endpoint::WebSocket { path, .. } = endpoint else {
         let cause = format!("{endpoint} is no WebSocket");
         return Err(Unreached::misconfigured(Phase::Handshake, cause));
@@ -146,7 +151,9 @@ pub(super) async fn accept(line: Line, endpoint: &Endpoint) -> Result<Line, Unre
             })
         }
     };
-    let socket = Socket::new(stream, BytesMut::new(), Role::Server, translator).await;
+    let socket = Socket::new(stream, BytesMut::new(), Role::Server, translator)
+        .await
+        .sharing(share);
     Ok(Line {
         stream: Box::new(socket),
         ..line

@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::gauge::{Excess, Gauge};
 use super::gauged::Gauged;
 use super::translator::{Saying, Translator};
+use crate::transport::budget::Share;
 use crate::transport::line::Duplex;
 use crate::wire::ProtocolError;
 use crate::wire::cutter::{Cutter, is_one_frame};
@@ -59,6 +60,12 @@ impl Socket {
             arrived: Bytes::new(),
             has_ended: false,
         }
+    }
+
+    /// Shares memory for messages that are not whole with the other connections of a listener.
+    pub(super) fn sharing(mut self, share: Share) -> Self {
+        self.web.get_mut().share(share);
+        self
     }
 
     /// Hands the frames that are whole over to the WebSocket. It takes no further one while it holds more than its
@@ -148,7 +155,11 @@ impl Socket {
                 Some(Err(error)) => {
                     let error = broken(error);
                     let is_too_much = error.get_ref().is_some_and(|cause| cause.is::<Excess>());
-                    let code = if is_too_much { TOO_BIG } else { PROTOCOL_ERROR };
+                    let code = match error.kind() {
+                        io::ErrorKind::OutOfMemory => TRY_LATER,
+                        _ if is_too_much => TOO_BIG,
+                        _ => PROTOCOL_ERROR,
+                    };
                     self.refuse(cx, code, &error);
                     return Poll::Ready(Err(error));
                 }
@@ -281,6 +292,7 @@ const MOST_UNASKED: u32 = 16 * 1024 * 1024;
 /// RFC 6455 §7.4.1.
 const PROTOCOL_ERROR: u16 = 1002;
 const TOO_BIG: u16 = 1009;
+const TRY_LATER: u16 = 1013;
 
 /// A control frame has 125 bytes, two of them for the code; the reasons that are said here are ASCII.
 const MOST_REASON: usize = 123;
@@ -291,6 +303,7 @@ mod tests {
     use tokio::time::{Duration, timeout};
 
     use super::*;
+    use crate::transport::budget::Budget;
     use crate::wire::frame::{self, Header};
     use crate::wire::hello::Reject;
 
@@ -467,6 +480,32 @@ mod tests {
             (close[0], u16::from_be_bytes([close[2], close[3]])),
             (0x88, TOO_BIG)
         );
+    }
+
+    #[tokio::test]
+    async fn unfinished_messages_of_all_connections_together_have_a_limit() {
+        let budget = Budget::new(100_000);
+        let part = &masked(0x82, &data(60_000))[..50_000];
+        let (socket, mut one_peer) = server(None, 1 << 20).await;
+        let mut one = socket.sharing(budget.share());
+        let (socket, mut other_peer) = server(None, 1 << 20).await;
+        let mut other = socket.sharing(budget.share());
+        let first = data(0);
+        for (socket, peer) in [(&mut one, &mut one_peer), (&mut other, &mut other_peer)] {
+            peer.write_all(&masked(0x82, &first)).await.unwrap();
+            socket.read_exact(&mut vec![0; first.len()]).await.unwrap();
+            peer.write_all(part).await.unwrap();
+        }
+        let waits = timeout(Duration::from_millis(50), one.read_u8()).await;
+        assert!(waits.is_err(), "the rest has not come");
+        let error = other.read_u8().await.unwrap_err();
+        assert!(error.to_string().contains("max_inbound_bytes"), "{error}");
+        drop(other);
+        let whole = masked(0x82, &data(60_000));
+        one_peer.write_all(&whole[50_000..]).await.unwrap();
+        let mut read = vec![0; data(60_000).len()];
+        one.read_exact(&mut read).await.unwrap();
+        assert_eq!(read, data(60_000));
     }
 
     #[tokio::test]

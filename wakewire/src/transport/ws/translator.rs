@@ -145,8 +145,11 @@ impl Translator {
                 return self
                     .reject("nothing confirms what it took; set `delivery = \"at_most_once\"`");
             }
-            (None, Some(_)) => 0,
-            (None, None) => return self.reject("nothing there answers requests"),
+            // Who only asks whether somebody is there is answered by the pongs.
+            (None, None) if hello.probe != Some(true) => {
+                return self.reject("nothing there answers requests");
+            }
+            (None, _) => 0,
         };
         let welcome = Welcome {
             version: VERSION,
@@ -366,6 +369,19 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn who_only_asks_whether_it_is_there_is_welcome() {
+        let mut server = server(true);
+        let hello = Hello {
+            probe: Some(true),
+            ..nobody()
+        };
+        let mut bytes = BytesMut::new();
+        hello::encode(Kind::Hello, &hello, true, &mut bytes);
+        assert_eq!(server.say(bytes.freeze()), Ok(None));
+        let _: Welcome = control(&read(&mut server)[0], Kind::Welcome);
     }
 
     #[test]

@@ -209,6 +209,10 @@ fn what_would_protect_nothing_is_refused() {
             "{found:?}"
         );
     }
+}
+
+#[test]
+fn certificates_belong_together_and_to_tls() {
     let found = refused(UNIX, PAIR);
     assert_eq!(found.len(), 2, "{found:?}");
     for (endpoint, further) in [

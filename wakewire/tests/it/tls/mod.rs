@@ -170,8 +170,15 @@ fn once(config: ServiceConfig) -> ServiceConfig {
     }
 }
 
+/// Certificates contradict `tls = "off"`, and are left out there.
 fn with_mode(security: Security, tls: TlsMode) -> Security {
-    Security { tls, ..security }
+    match tls {
+        TlsMode::Off => Security {
+            tls,
+            ..Security::default()
+        },
+        TlsMode::Prefer | TlsMode::Require => Security { tls, ..security },
+    }
 }
 
 /// A source in a task of its own that takes everything and says at the end which numbers came.

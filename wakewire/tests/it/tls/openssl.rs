@@ -35,15 +35,20 @@ pub(super) async fn inspect(port: u16, further: &[&str]) -> Output {
     soon(child.wait_with_output()).await.unwrap()
 }
 
+/// The first certificate of a text, without line ends.
+pub(super) fn first_certificate(text: &str) -> String {
+    let (_, text) = text
+        .split_once("-----BEGIN CERTIFICATE-----")
+        .expect("a certificate");
+    let (text, _) = text.split_once("-----END CERTIFICATE-----").unwrap();
+    text.replace(['\r', '\n'], "")
+}
+
 /// The certificate that is shown at the port.
 pub(super) async fn shown(port: u16) -> String {
     let output = inspect(port, &["-alpn", "wakewire/1"]).await;
     let text = String::from_utf8_lossy(&output.stdout);
-    let start = text
-        .find("-----BEGIN CERTIFICATE-----")
-        .expect("a certificate");
-    let end = text.find("-----END CERTIFICATE-----").unwrap();
-    text[start..end].replace(['\r', '\n'], "")
+    first_certificate(&text)
 }
 
 async fn serve(endpoint: &str, security: Security) -> Listening {
@@ -101,7 +106,7 @@ async fn its_client_completes_our_handshake() {
 struct Piped(Child);
 
 impl Piped {
-    fn open(port: u16, alpn: &[&str], ca: &str, pair: Option<&Pair>) -> Self {
+    fn open(port: u16, further: &[&str], ca: &str, pair: Option<&Pair>) -> Self {
         let address = format!("127.0.0.1:{port}");
         let mut args = vec![
             "s_client",
@@ -114,7 +119,7 @@ impl Piped {
             ca,
             "-verify_return_error",
         ];
-        args.extend(alpn);
+        args.extend(further);
         if let Some(pair) = pair {
             args.extend([
                 "-cert",
@@ -237,7 +242,27 @@ async fn a_session_is_resumed_by_its_own_identity_only() {
     // A renewed certificate is the same identity.
     drop(first);
     let renewed = authority.here("feed");
-    assert_eq!(open(&renewed).greet(session).await, 3);
+    let tickets = ["first", "second"].map(|name| authority.directory.path().join(name));
+    let tickets = tickets.each_ref().map(|path| path.to_str().unwrap());
+    let alpn = ["-alpn", "wakewire/1"];
+    let with = |further: &[&str]| {
+        let further = [&alpn, further].concat();
+        Piped::open(port, &further, ca.to_str().unwrap(), Some(&renewed))
+    };
+    let mut before = with(&["-sess_out", tickets[0]]);
+    assert_eq!(before.greet(session).await, 3);
+    drop(before);
+    // A resumed TLS session, in which no certificate is shown, is the same identity too.
+    let mut resumed = with(&["-sess_in", tickets[0], "-sess_out", tickets[1]]);
+    assert_eq!(resumed.greet(session).await, 3);
+    drop(resumed);
+    let output = inspect(
+        port,
+        &["-tls1_3", "-alpn", "wakewire/1", "-sess_in", tickets[1]],
+    )
+    .await;
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("Reused, TLSv1.3"), "{text}");
     taking.abort();
 }
 

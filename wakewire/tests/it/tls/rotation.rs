@@ -2,14 +2,12 @@
 
 use wakewire::MessageSink;
 
-use super::openssl::shown;
+use super::openssl::{first_certificate, shown};
 use super::{Authority, Listening, direct, factory, free_port, replace};
 use crate::support::{PATIENCE, numbered, soon};
 
 fn pem(path: &std::path::Path) -> String {
-    let text = std::fs::read_to_string(path).unwrap();
-    let end = text.find("-----END CERTIFICATE-----").unwrap();
-    text[..end].replace(['\r', '\n'], "")
+    first_certificate(&std::fs::read_to_string(path).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
