@@ -123,6 +123,20 @@ mod tests {
         }
     }
 
+    /// As the vector in `docs/wire-protocol.md` says.
+    #[test]
+    fn nonce_and_value_are_little_endian_behind_the_header() {
+        let cookie = Cookie {
+            step: Step::Answer,
+            nonce: 0x1122_3344_5566_7788,
+            value: 0x99aa_bbcc_ddee_ff00,
+        };
+        let frame = cookie.encode();
+        assert_eq!(frame[4..8], [15, 8, 2, 0]);
+        assert_eq!(frame[32..40], cookie.nonce.to_le_bytes());
+        assert_eq!(frame[40..], cookie.value.to_le_bytes());
+    }
+
     #[test]
     fn a_cookie_is_good_for_its_address_its_nonce_and_a_short_while() {
         let baker = Baker::default();
