@@ -176,6 +176,14 @@ impl EndpointError {
         }
     }
 
+    /// The text is not echoed: it may hold a password.
+    fn credentials(scheme: &str) -> Self {
+        Self::new(
+            "an endpoint takes no user or password",
+            format!("write `{scheme}://host:port`"),
+        )
+    }
+
     /// Returns what to write instead.
     pub fn hint(&self) -> &str {
         &self.hint
@@ -194,6 +202,10 @@ impl FromStr for Endpoint {
         }
         if text.starts_with('/') {
             return unix(text);
+        }
+        let (before, _) = text.split_once("://").unwrap_or((text, ""));
+        if before.contains('@') {
+            return Err(EndpointError::credentials("scheme"));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(EndpointError::new(
@@ -276,11 +288,7 @@ fn authority(
 ) -> Result<Authority, EndpointError> {
     let example = format!("write `{scheme}://host:port`, such as `{scheme}://127.0.0.1:7000`");
     if text.contains('@') {
-        // Not echoed: it may hold a password.
-        return Err(EndpointError::new(
-            "an endpoint takes no user or password",
-            example,
-        ));
+        return Err(EndpointError::credentials(scheme));
     }
     if text.contains(['/', '?', '#', ' ']) {
         return Err(EndpointError::new(
@@ -359,7 +367,14 @@ fn web_socket(
         Some(at) => rest.split_at(at),
         None => (rest, "/"),
     };
-    let authority = authority(scheme, host, Some(port))?;
+    let authority = authority(scheme, host, Some(port)).map_err(|error| {
+        // A password with a slash in it looks like a host, a bad port and a path.
+        if rest.contains('@') {
+            EndpointError::credentials(scheme)
+        } else {
+            error
+        }
+    })?;
     let path = if path.starts_with('/') {
         path.to_owned()
     } else {

@@ -37,6 +37,7 @@
 )]
 
 mod backoff;
+pub mod connection;
 mod delivery;
 mod dialer;
 mod domain;

@@ -102,7 +102,10 @@ impl Hub {
     /// of.
     fn place(&mut self, slot: usize, hello: &ConsumerHello) -> Vec<u32> {
         for (_, session) in self.sessions.iter_mut() {
+            // C4: its level outlives its connection, and the process that had it.
+            let level = session.place_mut(slot).level;
             session.clear_place(slot);
+            session.place_mut(slot).level = level;
         }
         let mut stated = Vec::with_capacity(hello.positions.len());
         for position in &hello.positions {
@@ -132,9 +135,9 @@ impl Hub {
             let place = session.place_mut(slot);
             if !place.stated {
                 // ✱ What nobody has acknowledged yet is the concern of whoever comes.
-                place.level = acked;
+                place.level = place.level.max(acked);
                 if hello.start != Start::Earliest {
-                    place.sent = acked;
+                    place.sent = place.level;
                 }
             }
             if hello.start == Start::Latest {

@@ -331,6 +331,30 @@ fn a_new_connection_of_a_consumer_ends_its_old_one_c1() {
 }
 
 #[test]
+fn a_named_consumer_in_a_new_life_goes_on_where_the_last_one_was_c4() {
+    let mut relay = Relay::new(HubConfig {
+        named: vec!["a".to_owned(), "b".to_owned()],
+        ..config()
+    });
+    relay.producer(A, 1, 1);
+    relay.data(1, 1, 4).unwrap();
+    relay.hello(name("a"), 2).unwrap();
+    relay.hello(name("b"), 3).unwrap();
+    relay.sent(2);
+    relay.sent(3);
+    relay.ack(2, 1, 1).unwrap();
+    relay.ack(3, 1, 3).unwrap();
+    relay.lost(3);
+    // It knows no session any more; `a` is behind it, so that the producer has heard of less.
+    relay.hello(name("b"), 4).unwrap();
+    assert_eq!(relay.sent(4), "1g3 1d4-4");
+    relay.ack(2, 1, 4).unwrap();
+    assert_eq!(relay.news(1), Some((3, true)));
+    relay.ack(4, 1, 4).unwrap();
+    assert_eq!(relay.news(1), Some((4, true)));
+}
+
+#[test]
 fn acknowledgements_beyond_what_was_sent_end_the_connection_c4() {
     let mut relay = Relay::new(config());
     relay.producer(A, 1, 1);

@@ -50,6 +50,14 @@ const PURE: &[&str] = &[
     "relay/sessions.rs",
     "registry/",
     "sink/composite/standing.rs",
+    "connection/balance.rs",
+    "connection/budget.rs",
+    "connection/config.rs",
+    "connection/faults.rs",
+    "connection/health.rs",
+    "connection/pool/kept.rs",
+    "connection/pool/stock.rs",
+    "connection/pool/warmth.rs",
 ];
 
 /// What lies in a pure directory and touches the world: it reads the file, it looks at the socket.
