@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::support::Place;
-
-const CANARY: &str = "s3cr3t-canary";
+use crate::support::{CANARY, Place};
 
 /// Runs a command that has the password in its environment; returns all that it says.
 fn said(place: &Place, arguments: &[&str]) -> (Option<i32>, String) {

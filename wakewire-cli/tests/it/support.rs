@@ -138,6 +138,9 @@ impl Place {
     }
 }
 
+/// The password of those tests that have one.
+pub(crate) const CANARY: &str = "s3cr3t-canary";
+
 /// A process; killed when it is dropped.
 pub(crate) struct Running {
     child: Child,
@@ -196,10 +199,12 @@ impl Running {
             code = status.map(|status| status.code());
             code.is_some()
         });
+        let stderr = text(&self.stderr);
+        assert!(!stderr.contains(CANARY), "it said a password");
         Ended {
             code: code.flatten(),
             stdout: fs::read(&self.stdout).unwrap_or_default(),
-            stderr: text(&self.stderr),
+            stderr,
         }
     }
 }

@@ -34,6 +34,7 @@ impl Registry for Only {
 }
 
 fn factory(config: &ServiceConfig) -> SinkFactory {
+    crate::support::log();
     SinkFactory::from_registry(Only(config.clone()))
 }
 

@@ -1,6 +1,7 @@
 //! What several tests need: a directory for sockets, numbered messages, bounded waits.
 
 use std::future::Future;
+use std::sync::Once;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -38,7 +39,21 @@ pub(crate) fn tcp(name: &str, kind: &str, further: &str) -> String {
     format!("[services.{name}]\ntype = '{kind}'\nendpoint = 'tcp://127.0.0.1:{port}'\n{further}\n")
 }
 
+/// Logs everything, if `WAKEWIRE_TEST_LOG` is set: so `scripts/look-for-secrets` has all there is to search.
+pub(crate) fn log() {
+    static SAID: Once = Once::new();
+    if std::env::var_os("WAKEWIRE_TEST_LOG").is_some() {
+        SAID.call_once(|| {
+            let log = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_ansi(false);
+            log.with_writer(std::io::stderr).init();
+        });
+    }
+}
+
 pub(crate) fn factory(text: &str) -> SinkFactory {
+    log();
     SinkFactory::from_config_str(text).unwrap()
 }
 

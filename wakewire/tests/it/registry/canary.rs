@@ -24,6 +24,7 @@ fn no_output_of_the_registry_holds_a_password() {
             "--nocapture",
         ])
         .env("WAKEWIRE_CANARY", CANARY)
+        .env("WAKEWIRE_TEST_LOG", "1")
         .env("WAKEWIRE_CANARY_FOLDER", folder.path())
         .output()
         .unwrap();
@@ -51,6 +52,7 @@ async fn everything_is_said() {
     ) else {
         return;
     };
+    crate::support::log();
     read_rightly(&folder);
     read_wrongly(&password);
     made(&password);

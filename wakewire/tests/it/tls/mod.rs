@@ -139,6 +139,7 @@ impl Registry for Only {
 }
 
 fn factory(config: ServiceConfig) -> SinkFactory {
+    crate::support::log();
     SinkFactory::from_registry(Only(config))
 }
 

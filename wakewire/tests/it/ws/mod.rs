@@ -36,6 +36,7 @@ impl Registry for Only {
 
 /// Makes a factory of the one service `x`.
 fn factory(kind: &str, endpoint: &str, further: &str, security: &Security) -> SinkFactory {
+    crate::support::log();
     let text = format!(
         "[services.x]\ntype = '{kind}'\nendpoint = '{endpoint}'\n\
          lazy = {{ retry_delay_ms = 5, max_retry_delay_secs = 0.05 }}\n{further}\n"
