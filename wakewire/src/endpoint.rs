@@ -94,9 +94,9 @@ impl Scheme {
             Self::Unix => cfg!(all(feature = "unix", unix)),
             Self::Tcp => cfg!(feature = "tcp"),
             Self::Tls => cfg!(feature = "tls"),
+            Self::Udp => cfg!(feature = "udp"),
             Self::Ws => cfg!(feature = "ws"),
             Self::Wss => cfg!(all(feature = "ws", feature = "tls")),
-            Self::Udp => false,
         }
     }
 
@@ -133,6 +133,31 @@ impl Endpoint {
             self,
             Self::Tcp(_) | Self::Udp(_) | Self::WebSocket { secure: false, .. }
         )
+    }
+}
+
+impl Endpoint {
+    /// Returns whether single frames may be lost on it while the connection goes on.
+    pub(crate) const fn loses_frames(&self) -> bool {
+        matches!(self, Self::Udp(_))
+    }
+
+    /// Returns the default `max_message_bytes`: 1 MiB, NATS's; over UDP what fits with our header into a datagram
+    /// that every path of IPv6 carries whole (1280 bytes, RFC 8200 §5).
+    pub(crate) const fn usual_message(&self) -> usize {
+        match self {
+            Self::Udp(_) => 1200,
+            Self::Unix(_) | Self::Tcp(_) | Self::Tls(_) | Self::WebSocket { .. } => 1 << 20,
+        }
+    }
+
+    /// Returns the most that `max_message_bytes` may be. A datagram carries 65,507 bytes (UDP over IPv4), of which
+    /// header and extensions of a message take up to 1,056; the rest is rounded down.
+    pub(crate) const fn largest_message(&self) -> usize {
+        match self {
+            Self::Udp(_) => 64_000,
+            Self::Unix(_) | Self::Tcp(_) | Self::Tls(_) | Self::WebSocket { .. } => usize::MAX,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod lines;
 pub(crate) mod outlook;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +11,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
-use wakewire::{Message, MessageSink, ServiceRegistry, SinkError, SinkFactory, TrySendError};
+use wakewire::{
+    Message, MessageSink, Scheme, ServiceRegistry, SinkError, SinkFactory, TrySendError,
+};
 
 use self::lines::{Block, Lines};
 use self::outlook::{Display, Outlook, Patience, Shown, rate};
@@ -66,6 +69,7 @@ pub(crate) async fn run(arguments: Arguments) -> Said {
 async fn prepared(arguments: Arguments) -> Result<(Sender, Receiver<Block>), Said> {
     let registry = arguments.configuration.load()?;
     let longest = longest(&registry);
+    let unconfirmed = unconfirmed(&registry);
     let factory = SinkFactory::from_registry(registry);
     let sink = factory
         .create_sink(&arguments.name)
@@ -96,6 +100,7 @@ async fn prepared(arguments: Arguments) -> Result<(Sender, Receiver<Block>), Sai
         deadline: arguments.deadline,
         json: arguments.json,
         longest,
+        unconfirmed,
         display: Display::new(shown, now()),
         interrupt,
         ticks,
@@ -111,6 +116,8 @@ struct Sender {
     deadline: Duration,
     json: bool,
     longest: usize,
+    /// The services where what was sent stays in doubt however well all goes.
+    unconfirmed: BTreeSet<String>,
     display: Display,
     interrupt: Interrupt,
     ticks: Interval,
@@ -243,7 +250,8 @@ impl Sender {
 
     /// Says what became of everything.
     fn said(&self, end: Result<(), Stop>, outlook: &Outlook, now: Instant) -> Said {
-        let missing = outlook.ledger.accepted - outlook.ledger.delivered;
+        let done = outlook.ledger.delivered + self.written_only(outlook);
+        let missing = outlook.ledger.accepted - done;
         let (service, line) = (&self.service, self.line);
         let mut said = match end {
             Ok(()) | Err(Stop::Interrupted) if missing == 0 => Said::default(),
@@ -294,13 +302,19 @@ impl Sender {
                 "`{service}`: {}; {} connection{plural}, {seconds:.2} s, {} messages/s",
                 outlook.ledger,
                 outlook.connects,
-                grouped(rate(
-                    outlook.ledger.delivered,
-                    Duration::from_secs_f64(seconds)
-                )),
+                grouped(rate(done, Duration::from_secs_f64(seconds))),
             ));
         }
         said
+    }
+
+    /// Returns how many messages were written where nobody can confirm more than that.
+    fn written_only(&self, outlook: &Outlook) -> u64 {
+        let parts = outlook.parts.iter();
+        parts
+            .filter(|part| self.unconfirmed.contains(&part.name))
+            .map(|part| part.ledger.in_doubt)
+            .sum()
     }
 
     fn gave_up(&self, missing: u64, outlook: &Outlook) -> Said {
@@ -342,6 +356,18 @@ fn longest(registry: &ServiceRegistry) -> usize {
     let services = registry.config().services.values();
     let limits = services.map(|service| service.max_message_bytes);
     limits.max().unwrap_or_default()
+}
+
+/// Returns the services over UDP: what arrives there does not say what was lost before it.
+fn unconfirmed(registry: &ServiceRegistry) -> BTreeSet<String> {
+    let services = registry.config().services.iter();
+    services
+        .filter(|(_, service)| {
+            let endpoint = service.endpoint.as_ref();
+            endpoint.is_some_and(|endpoint| endpoint.scheme() == Scheme::Udp)
+        })
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 /// The one place of this command that reads the clock.

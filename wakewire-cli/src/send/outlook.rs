@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use wakewire::{ConnectionState, Ledger, MessageSink};
+use wakewire::{ConnectionState, Ledger, MessageSink, SinkReport};
 
 use crate::talk::{self, grouped};
 
@@ -20,6 +20,8 @@ pub(crate) struct Outlook {
     pub(crate) endpoint: Option<String>,
     /// Of the sink, or of the target that has one.
     pub(crate) last_error: Option<String>,
+    /// Each sink of which it consists.
+    pub(crate) parts: Vec<SinkReport>,
 }
 
 impl Outlook {
@@ -41,6 +43,7 @@ impl Outlook {
             sink_type: metadata.sink_type.into_owned(),
             endpoint: metadata.endpoint,
             last_error,
+            parts: report.per_sink,
         }
     }
 

@@ -13,3 +13,4 @@ mod ping;
 mod protected;
 mod relay;
 mod support;
+mod udp;

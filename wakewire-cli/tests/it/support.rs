@@ -39,6 +39,13 @@ impl Place {
         Self::at(tempfile::tempdir().unwrap(), kind, &endpoint, further)
     }
 
+    /// The same over UDP.
+    pub(crate) fn udp(kind: &str, further: &str) -> Self {
+        let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("udp://{}", free.local_addr().unwrap());
+        Self::at(tempfile::tempdir().unwrap(), kind, &endpoint, further)
+    }
+
     pub(crate) fn both(kind: &str, further: &str) -> [Self; 2] {
         [Self::unix(kind, further), Self::tcp(kind, further)]
     }

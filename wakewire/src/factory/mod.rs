@@ -316,6 +316,7 @@ impl SinkFactory {
                 delivery: config.delivery,
                 when_full: config.when_full,
                 checksummed: endpoint.is_checksummed(),
+                loses_frames: endpoint.loses_frames(),
             },
             admission: Admission {
                 max_message_bytes: config.max_message_bytes,

@@ -8,6 +8,9 @@ pub(super) struct Doubt {
     writes: VecDeque<Write>,
     /// The highest confirmation heard: it may come before the writer has said that it is done.
     confirmed: u64,
+    /// Frames may be lost on the way, so a confirmation ends the waiting for it, and proves nothing of what was
+    /// written before.
+    stays: bool,
 }
 
 /// Messages that one write took from the log.
@@ -19,11 +22,19 @@ struct Write {
 }
 
 impl Doubt {
+    /// Makes one for a transport that loses frames, or does not.
+    pub(super) fn new(loses_frames: bool) -> Self {
+        Self {
+            stays: loses_frames,
+            ..Self::default()
+        }
+    }
+
     /// Notes a write of `count` messages numbered within `first..=last`; returns how many of them are
     /// confirmed already.
     pub(super) fn wrote(&mut self, first: u64, last: u64, count: u64) -> u64 {
         if last <= self.confirmed {
-            return count;
+            return if self.stays { 0 } else { count };
         }
         let is_full = self.writes.len() >= WRITES_APART;
         match self.writes.back_mut() {
@@ -47,7 +58,7 @@ impl Doubt {
             confirmed += write.count;
             self.writes.pop_front();
         }
-        confirmed
+        if self.stays { 0 } else { confirmed }
     }
 
     /// Nobody will confirm the rest.

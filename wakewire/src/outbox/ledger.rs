@@ -21,7 +21,8 @@ pub struct Ledger {
     pub accepted: u64,
     /// Acknowledged by those who are waited for.
     pub delivered: u64,
-    /// Written at most once, and not confirmed: the connection broke, or the confirmation is on its way.
+    /// Written at most once, and not confirmed: the connection broke, or the confirmation is on its way. Over `udp`
+    /// everything that was written: what has arrived later does not say what was lost before it.
     pub in_doubt: u64,
     /// Given up by an overflow rule, by reason.
     pub dropped: Dropped,

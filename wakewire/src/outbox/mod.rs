@@ -36,6 +36,9 @@ pub(crate) struct Limits {
     pub(crate) when_full: WhenFull,
     /// Whether frames carry a checksum.
     pub(crate) checksummed: bool,
+    /// Whether single frames may be lost on the way: then an acknowledgement does not say that everything before it
+    /// came, and what was written stays in doubt.
+    pub(crate) loses_frames: bool,
 }
 
 /// A bounded log of encoded frames of one session.
@@ -92,7 +95,7 @@ impl Outbox {
             cursor: 1,
             sent: 0,
             released: 0,
-            doubt: Doubt::default(),
+            doubt: Doubt::new(limits.loses_frames),
             held: 0,
             sealed_bytes: 0,
             tail_size: SMALLEST_TAIL,

@@ -386,6 +386,7 @@ fn limits() -> impl Strategy<Value = Limits> {
             delivery,
             when_full,
             checksummed,
+            loses_frames: false,
         },
     )
 }
@@ -410,6 +411,7 @@ fn outbox(messages: usize, delivery: Delivery, when_full: WhenFull) -> Outbox {
         delivery,
         when_full,
         checksummed: false,
+        loses_frames: false,
     };
     Outbox::new(SessionId(1), limits)
 }
@@ -510,6 +512,7 @@ fn a_message_larger_than_the_bound_is_taken_by_an_empty_outbox_only() {
         delivery: Delivery::AtLeastOnce,
         when_full: WhenFull::Reject,
         checksummed: true,
+        loses_frames: false,
     };
     let mut outbox = Outbox::new(SessionId(1), limits);
     let large = Message::new(vec![0; 1000]);
@@ -519,4 +522,18 @@ fn a_message_larger_than_the_bound_is_taken_by_an_empty_outbox_only() {
     take(&mut outbox);
     assert_eq!(outbox.acknowledged(1), Ok(1));
     assert_eq!(outbox.append(&large), Appended::Accepted);
+}
+
+#[test]
+fn where_frames_get_lost_a_confirmation_ends_the_doubt_for_flush_and_not_for_the_ledger() {
+    for loses in [false, true] {
+        let mut doubt = super::doubt::Doubt::new(loses);
+        assert_eq!(doubt.wrote(1, 3, 3), 0);
+        assert!(doubt.is_open(3));
+        assert_eq!(doubt.confirm(3), if loses { 0 } else { 3 });
+        assert!(!doubt.is_open(3));
+        doubt.confirm(5);
+        assert_eq!(doubt.wrote(4, 5, 2), if loses { 0 } else { 2 });
+        assert!(!doubt.is_open(5));
+    }
 }

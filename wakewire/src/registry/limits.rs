@@ -48,12 +48,6 @@ pub(super) const CONNECT_SECONDS: f64 = 3600.0;
 /// The steepest growth: from 1 ms to a day in four steps.
 pub(super) const MULTIPLIER: f64 = 100.0;
 
-/// The largest message over UDP: one datagram holds 65,507 bytes, the rest is room for what travels beside.
-pub(super) const UDP_MESSAGE_BYTES: usize = 65_000;
-
-/// The usual largest message over UDP: what every path takes in one piece, as QUIC has it.
-pub(super) const UDP_MESSAGE_USUAL: usize = 1200;
-
 /// The longest path, variable or user, in bytes: what systems take as a path.
 pub(super) const TEXT_BYTES: usize = 4096;
 

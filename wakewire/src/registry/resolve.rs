@@ -268,18 +268,12 @@ fn check_delivery(config: &ServiceConfig, raw: &RawService, findings: &mut Findi
 }
 
 fn check_sizes(config: &ServiceConfig, raw: &RawService, findings: &mut Findings) {
-    let scheme = config.endpoint.as_ref().map(Endpoint::scheme);
-    if scheme == Some(Scheme::Udp) && config.max_message_bytes > limits::UDP_MESSAGE_BYTES {
+    let most = (config.endpoint.as_ref()).map_or(usize::MAX, Endpoint::largest_message);
+    if config.max_message_bytes > most {
         let key = "max_message_bytes";
         findings.wrong(raw.span_of(key), &raw.path(key), || {
-            let message = format!(
-                "over udp a message is one datagram, of at most {} bytes",
-                limits::UDP_MESSAGE_BYTES
-            );
-            let hint = format!(
-                "write {} or less, or an endpoint with `tcp://`",
-                limits::UDP_MESSAGE_BYTES
-            );
+            let message = format!("over udp a message is one datagram, of at most {most} bytes");
+            let hint = format!("write {most} or less, or an endpoint with `tcp://`");
             (message, Some(hint))
         });
     }

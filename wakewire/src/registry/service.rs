@@ -5,11 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::lazy::LazySettings;
-use super::limits::UDP_MESSAGE_USUAL;
 use crate::backoff::LazyConfig;
 use crate::delivery::{Delivery, WhenFull};
 use crate::domain::{Domain, PrecisionContext};
-use crate::endpoint::{Endpoint, Scheme};
+use crate::endpoint::Endpoint;
 use crate::security::{ListenLimits, Security};
 
 /// All services by name.
@@ -58,7 +57,8 @@ pub struct ServiceConfig {
     pub buffer_bytes: usize,
     /// What gives way when the buffer is full. Default [`WhenFull::Block`].
     pub when_full: WhenFull,
-    /// The largest payload taken. Default 1 MiB; over `udp` 1200 bytes, which every path takes in one piece.
+    /// The largest payload taken. Default 1 MiB; over `udp` 1200 bytes, which every path takes in one piece, and
+    /// 64,000 at most.
     pub max_message_bytes: usize,
     /// After how long without a message the connection is closed; `None` = never. Default 50 s, since many
     /// peers and middleboxes close at 60.
@@ -127,12 +127,10 @@ impl ServiceConfig {
     }
 
     pub(super) fn with_defaults(kind: SinkType, endpoint: Option<Endpoint>) -> Self {
-        let scheme = endpoint.as_ref().map(Endpoint::scheme);
-        let delivery = scheme.map_or(Delivery::AtLeastOnce, Delivery::usual_over);
-        let max_message_bytes = match scheme {
-            Some(Scheme::Udp) => UDP_MESSAGE_USUAL,
-            _ => 1 << 20,
-        };
+        let delivery = endpoint.as_ref().map_or(Delivery::AtLeastOnce, |endpoint| {
+            Delivery::usual_over(endpoint.scheme())
+        });
+        let max_message_bytes = endpoint.as_ref().map_or(1 << 20, Endpoint::usual_message);
         Self {
             kind,
             endpoint,

@@ -10,9 +10,6 @@ use crate::wire::ProtocolError;
 use crate::wire::hello::Start;
 use crate::wire::session::{MOST_SESSIONS, check_sequence};
 
-/// What a `Gap` counts for towards what fits into one poll.
-const GAP_BYTES: usize = 64;
-
 /// How many runs that the consumer has already are passed over in one poll, so that one consumer that attaches
 /// to a large log does not keep the others waiting.
 const MOST_PASSED: usize = 8192;
@@ -154,29 +151,6 @@ impl Hub {
         stated
     }
 
-    /// A session has become known, or has jumped: the attached consumers are to be told (C2).
-    pub(super) fn announce(&mut self, origin: u32, wake: &mut Wake) {
-        let forgetful = self.sessions.forgetful;
-        let Some(session) = self.sessions.get_mut(origin) else {
-            return;
-        };
-        let (kept, acked) = (session.kept(), session.acked);
-        for index in 0..self.roster.attached().len() {
-            let slot = self.roster.attached()[index];
-            let Some(consumer) = self.roster.get_mut(slot) else {
-                continue;
-            };
-            let place = session.place_mut(slot);
-            place.level = place.level.max(kept.min(acked));
-            place.unsure |= forgetful && !place.stated && !place.announced;
-            if !place.gap_due {
-                place.gap_due = true;
-                consumer.gaps.push_back(origin);
-            }
-            wake.poll.extend(consumer.stir());
-        }
-    }
-
     /// Gives a consumer's connection what comes next (C2, C3): up to `max_bytes`, but at least one run. Says whether
     /// there is more; otherwise a [`Wake`] names it when there is.
     pub(crate) fn poll_consumer(
@@ -198,44 +172,6 @@ impl Hub {
         // The slowest cursor may have passed the front.
         self.make_room_for_blocked(wake);
         more
-    }
-
-    fn poll_gaps(
-        &mut self,
-        slot: usize,
-        max_bytes: usize,
-        out: &mut Vec<Outgoing>,
-        spent: &mut usize,
-    ) -> bool {
-        let Some(consumer) = self.roster.get_mut(slot) else {
-            return false;
-        };
-        while let Some(&origin) = consumer.gaps.front() {
-            if *spent >= max_bytes && *spent > 0 {
-                return true;
-            }
-            consumer.gaps.pop_front();
-            // It may have been forgotten meanwhile.
-            let Some(session) = self.sessions.get_mut(origin) else {
-                continue;
-            };
-            let (kept, id) = (session.kept(), session.id);
-            let place = session.place_mut(slot);
-            place.gap_due = false;
-            let after = kept.max(place.sent);
-            if place.announced && after == place.sent {
-                continue;
-            }
-            place.announced = true;
-            place.sent = after;
-            *spent += GAP_BYTES;
-            out.push(Outgoing::Gap {
-                session: id,
-                origin,
-                after,
-            });
-        }
-        false
     }
 
     fn poll_runs(

@@ -104,6 +104,11 @@ impl Connection {
 
     fn control(&self, header: Header) -> Result<Option<End>, ProtocolError> {
         match header.kind {
+            Kind::Ack if header.sequence == 0 && header.message_type == 0 => {
+                let origin = header.origin;
+                self.board
+                    .with(|hub, wake| hub.name_again(self.id, origin, wake));
+            }
             Kind::Ack => {
                 let now = Instant::now().into_std();
                 let Header {

@@ -7,6 +7,7 @@ mod attach;
 mod connection;
 mod consumer;
 mod effects;
+mod gaps;
 mod hub;
 mod log;
 mod owners;

@@ -556,3 +556,29 @@ fn the_view_shows_who_is_behind() {
     assert_eq!((view.blocked, view.log_limit), (0, 1000));
     assert_eq!(view.log_bytes, 3 * 100 + 96);
 }
+
+#[test]
+fn an_onlooker_that_missed_a_name_is_told_it_again_and_nobody_else_is() {
+    let mut relay = Relay::new(config());
+    relay.hello(lossy("", Start::Owed), 10).unwrap();
+    relay.hello(name("b"), 11).unwrap();
+    let origin = relay.producer(A, 1, 1).origin;
+    assert!(relay.data(1, 1, 2).unwrap());
+    let sent = format!("{origin}g0 {origin}d1-2");
+    assert_eq!(relay.sent(10), sent);
+    assert_eq!(relay.sent(11), sent);
+    relay.woken();
+    let mut again = |c| {
+        let Relay { hub, wake, .. } = &mut relay;
+        hub.name_again(ConnectionId(c), origin, wake);
+        hub.name_again(ConnectionId(c), origin, wake);
+        hub.name_again(ConnectionId(c), origin + 1, wake);
+        hub.check_invariants();
+    };
+    again(10);
+    again(11);
+    again(1);
+    assert_eq!(relay.woken().0, [10]);
+    assert_eq!(relay.sent(10), format!("{origin}g2"), "once, from here on");
+    assert_eq!(relay.sent(11), "");
+}

@@ -6,6 +6,10 @@ use sha2::{Digest, Sha256};
 
 /// Who a peer has proved to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    not(all(feature = "unix", unix, feature = "tls")),
+    allow(dead_code, reason = "what proves it may not be built in")
+)]
 pub(crate) enum Identity {
     /// Nobody asked, or there was no way to prove it.
     #[default]

@@ -49,9 +49,10 @@ pub(super) fn link(
             delivery: Delivery::usual_over(parsed.scheme()),
             when_full: WhenFull::Block,
             checksummed: parsed.is_checksummed(),
+            loses_frames: parsed.loses_frames(),
         },
         admission: Admission {
-            max_message_bytes: MAX_MESSAGE_BYTES,
+            max_message_bytes: parsed.usual_message(),
             domain: None,
             precision: PrecisionContext::Mixed,
         },
@@ -64,8 +65,6 @@ pub(super) fn link(
 
 /// The default `buffer_bytes`: 8 MiB, since a count alone says nothing of memory.
 const BUFFER_BYTES: usize = 8 * 1024 * 1024;
-/// The default `max_message_bytes`: 1 MiB, NATS's.
-const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// The default `idle_timeout_secs`: below the 60 s after which load balancers drop a connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// The default `drain_timeout_secs`.

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::inbox::Inbox;
 use super::progress::{Acker, Progress};
+use crate::endpoint::Endpoint;
 use crate::transport::door::{Reader, Writer};
 use crate::transport::pulse::Pulse;
 use crate::transport::write_in_time;
@@ -23,6 +24,10 @@ pub(super) struct Connection<'a> {
     inbox: &'a Inbox,
     acker: Arc<Acker>,
     checksummed: bool,
+    /// Where frames get lost, so does the gap that names an origin: it is asked for again.
+    loses_frames: bool,
+    /// The origin to ask for.
+    unknown: Mutex<Option<u32>>,
     /// Whose frames come over it, by origin.
     origins: Mutex<Vec<Origin>>,
     pulse: Pulse,
@@ -53,13 +58,15 @@ impl<'a> Connection<'a> {
     pub(super) fn new(
         inbox: &'a Inbox,
         acker: Arc<Acker>,
-        checksummed: bool,
+        endpoint: &Endpoint,
         origins: Vec<Origin>,
     ) -> Self {
         Self {
             inbox,
             acker,
-            checksummed,
+            checksummed: endpoint.is_checksummed(),
+            loses_frames: endpoint.loses_frames(),
+            unknown: Mutex::new(None),
             origins: Mutex::new(origins),
             pulse: Pulse::default(),
         }
@@ -119,7 +126,14 @@ impl<'a> Connection<'a> {
                         .find(|known| known.number == origin)
                         .map(|known| (known.session, Arc::clone(&known.progress)))
                 };
-                let (session, progress) = found.ok_or(ProtocolError::UnknownOrigin(origin))?;
+                let Some((session, progress)) = found else {
+                    if !self.loses_frames {
+                        return Err(ProtocolError::UnknownOrigin(origin));
+                    }
+                    *self.unknown.lock() = Some(origin);
+                    self.acker.urge();
+                    return Ok(None);
+                };
                 if !self.inbox.data(session, &progress, run)? {
                     // Rule K4: it is told again.
                     self.untell(origin);
@@ -205,6 +219,13 @@ impl<'a> Connection<'a> {
 
     /// Rule K4: cumulative, one frame a session.
     fn acknowledge(&self, bytes: &mut BytesMut) {
+        if let Some(origin) = self.unknown.lock().take() {
+            let header = Header {
+                origin,
+                ..Header::control(Kind::Ack)
+            };
+            frame::encode_control(header, &[], self.checksummed, bytes);
+        }
         for origin in self.origins.lock().iter_mut() {
             let processed = origin.progress.processed();
             if processed > origin.told {

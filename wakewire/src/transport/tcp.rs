@@ -5,44 +5,36 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::line::{Course, Line};
+use super::race::{race, resolve};
 use crate::endpoint::Authority;
 use crate::error::Phase;
 
-/// Opens a connection: the name is resolved anew, and its addresses are tried in turn.
+/// Opens a connection: the name is resolved anew, and its addresses are raced.
 pub(super) async fn dial(authority: &Authority) -> io::Result<Line> {
     let mut course = Course::default();
     let mut since = Instant::now();
     let addresses = resolve(authority).await?;
     since = course.step(Phase::Resolve, since);
-    let mut last = None;
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                if is_connected_to_itself(&stream) {
-                    last = Some(io::ErrorKind::ConnectionRefused.into());
-                    continue;
-                }
-                prepare(&stream)?;
-                course.step(Phase::Dial, since);
-                return Ok(Line {
-                    address: Some(address.ip()),
-                    course,
-                    ..Line::new(stream)
-                });
-            }
-            Err(error) => last = Some(error),
-        }
+    let (stream, address) = race(addresses, connect).await?;
+    course.step(Phase::Dial, since);
+    Ok(Line {
+        address: Some(address.ip()),
+        course,
+        ..Line::new(stream)
+    })
+}
+
+async fn connect(address: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
+    let stream = TcpStream::connect(address).await?;
+    if is_connected_to_itself(&stream) {
+        return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    Err(last.unwrap_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("`{}` has no address", authority.host),
-        )
-    }))
+    prepare(&stream)?;
+    Ok((stream, address))
 }
 
 /// A bound TCP port.
@@ -62,12 +54,6 @@ impl Listener {
         prepare(&stream)?;
         Ok((stream, address))
     }
-}
-
-async fn resolve(authority: &Authority) -> io::Result<Vec<SocketAddr>> {
-    Ok(lookup_host((authority.host.as_str(), authority.port))
-        .await?
-        .collect())
 }
 
 /// On loopback a dial of a free port from the ephemeral range can meet itself (simultaneous open): then it
@@ -98,3 +84,34 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// Unacknowledged bytes for this long end the connection; Linux's own limit is about 15 minutes.
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_ipv6_literal_is_dialled_and_listened_at() {
+        if let Err(error) = std::net::TcpListener::bind("[::1]:0") {
+            println!("NOT TESTED: this machine has no IPv6 loopback: {error}");
+            return;
+        }
+        let bound = std::net::TcpListener::bind("[::1]:0").unwrap();
+        let authority = Authority {
+            host: "::1".to_owned(),
+            port: bound.local_addr().unwrap().port(),
+        };
+        drop(bound);
+        let listener = Listener::bind(&authority).await.unwrap();
+        let (dialled, accepted) = tokio::join!(dial(&authority), listener.accept());
+        let loopback = std::net::Ipv6Addr::LOCALHOST;
+        assert_eq!(dialled.unwrap().address, Some(loopback.into()));
+        assert_eq!(accepted.unwrap().1.ip(), loopback);
+        drop(listener);
+        let error = dial(&authority).await.err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(
+            error.to_string().starts_with(&format!("{authority}: ")),
+            "{error}"
+        );
+    }
+}

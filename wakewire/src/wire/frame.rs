@@ -29,6 +29,7 @@ pub(crate) enum Kind {
     Close = 12,
     Negotiate = 13,
     Positions = 14,
+    Cookie = 15,
 }
 
 impl Kind {
@@ -53,6 +54,7 @@ impl Kind {
             12 => Self::Close,
             13 => Self::Negotiate,
             14 => Self::Positions,
+            15 => Self::Cookie,
             _ => return Err(ProtocolError::UnknownKind(byte)),
         })
     }

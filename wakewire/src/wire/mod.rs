@@ -1,5 +1,7 @@
 //! The protocol `wakewire/1` as values: frames, greetings, and the delivery rules. No I/O, no clock.
 
+#[cfg(any(feature = "udp", feature = "ws"))]
+pub(crate) mod cutter;
 mod extensions;
 pub(crate) mod frame;
 pub(crate) mod hello;

@@ -58,6 +58,6 @@ impl Run {
 /// Returns the length of the frame that starts these bytes.
 pub(crate) fn frame_length(bytes: &[u8]) -> usize {
     bytes.first_chunk().map_or(HEADER, |length| {
-        HEADER + u32::from_le_bytes(*length) as usize
+        HEADER.saturating_add(u32::from_le_bytes(*length) as usize)
     })
 }

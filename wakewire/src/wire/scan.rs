@@ -80,6 +80,13 @@ impl Scanner {
         whole.saturating_sub(buffer.len())
     }
 
+    #[cfg(feature = "udp")]
+    /// Reads the header of bytes that are one whole frame and nothing else.
+    pub(crate) fn sole_frame(&self, bytes: &[u8]) -> Option<Header> {
+        let header = self.whole_frame(bytes).ok().flatten();
+        header.filter(|header| header.frame_length() == bytes.len())
+    }
+
     fn whole_frame(&self, bytes: &[u8]) -> Result<Option<Header>, ProtocolError> {
         let Some((head, rest)) = bytes.split_first_chunk::<HEADER>() else {
             return Ok(None);

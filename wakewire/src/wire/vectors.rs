@@ -230,6 +230,11 @@ fn map(header: Header, body: &impl Encode<()>, checksummed: bool) -> Bytes {
     out.freeze()
 }
 
+/// What `transport/udp` makes of a nonce and a value.
+const COOKIE: [u8; 16] = [
+    0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0x00, 0xff, 0xee, 0xdd, 0xcc, 0xbb, 0xaa, 0x99,
+];
+
 /// Every vector by its name, as the code writes it.
 fn written() -> Vec<(&'static str, Bytes)> {
     let of = Header::control;
@@ -245,6 +250,10 @@ fn written() -> Vec<(&'static str, Bytes)> {
     let numbered = Header {
         sequence: 10,
         ..of(Kind::Ping)
+    };
+    let cookie = Header {
+        message_type: 2,
+        ..of(Kind::Cookie)
     };
     let mut forwarded = BytesMut::from(&data(&tick(), 1, true)[..]);
     frame::stamp_origin(&mut forwarded, 5);
@@ -285,6 +294,7 @@ fn written() -> Vec<(&'static str, Bytes)> {
         ("gap", map(gap, &GAP, false)),
         ("ping", control(of(Kind::Ping), &[], false)),
         ("pong-checksummed", control(of(Kind::Pong), &[], true)),
+        ("cookie-checksummed", control(cookie, &COOKIE, true)),
         ("close", map(of(Kind::Close), &goodbye(), false)),
         (
             "hello-requester",
@@ -400,6 +410,11 @@ fn the_code_reads_what_the_document_says() {
     reads(&vectors, "welcome", Kind::Welcome, &self::welcome());
     reads(&vectors, "reject", Kind::Reject, &rejected());
     reads(&vectors, "close", Kind::Close, &goodbye());
+    let Piece::Control { header, body } = piece(&vectors, "cookie-checksummed") else {
+        panic!("a cookie");
+    };
+    assert_eq!((header.kind, header.message_type), (Kind::Cookie, 2));
+    assert_eq!(body, COOKIE[..]);
     let header = reads(&vectors, "gap", Kind::Gap, &GAP);
     assert_eq!(header.origin, 5);
     reads(&vectors, "hello-requester", Kind::Hello, &requester_hello());

@@ -30,5 +30,7 @@ mod requests;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "udp")]
+mod udp;
 #[cfg(all(feature = "ws", feature = "tls"))]
 mod ws;

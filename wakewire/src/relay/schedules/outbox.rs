@@ -28,6 +28,7 @@ impl Outbox {
             delivery,
             when_full: WhenFull::Block,
             checksummed: false,
+            loses_frames: false,
         };
         Self {
             outbox: crate::outbox::Outbox::new(session, limits),

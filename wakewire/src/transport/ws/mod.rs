@@ -9,7 +9,6 @@
 //! we live; a foreign one may give us up, and connects again when it likes.
 
 mod answer;
-mod cutter;
 mod gauge;
 mod gauged;
 mod head;
@@ -35,7 +34,6 @@ use super::line::Line;
 use super::unreached::Unreached;
 use crate::endpoint::Endpoint;
 use crate::error::Phase;
-use crate::security::TlsMode;
 use crate::wire::SessionId;
 
 /// What wakewire peers agree to speak.
@@ -43,14 +41,6 @@ const SUBPROTOCOL: &str = "wakewire.1";
 
 /// Headers of a request or an answer.
 const MOST_HEADERS: usize = 64;
-
-/// Refuses `ws://` where TLS is demanded.
-pub(super) const fn may_be_clear(tls: TlsMode) -> Result<(), &'static str> {
-    match tls {
-        TlsMode::Require => Err("`tls = \"require\"` is set, and `ws://` is never encrypted"),
-        TlsMode::Prefer | TlsMode::Off => Ok(()),
-    }
-}
 
 /// Asks for the WebSocket of this endpoint over an open connection.
 ///

@@ -13,13 +13,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::cutter::{FrameCutter, is_one_frame};
 use super::gauge::{Excess, Gauge};
 use super::gauged::Gauged;
 use super::translator::{Saying, Translator};
 use crate::transport::budget::Share;
 use crate::transport::line::Duplex;
 use crate::wire::ProtocolError;
+use crate::wire::cutter::{Cutter, is_one_frame};
 use crate::wire::frame::{DataView, HEADER, Kind};
 use crate::wire::hello::{self, Hello, POSITIONS_LIMIT, Welcome};
 use crate::wire::scan::GREETING_LIMIT;
@@ -28,7 +28,7 @@ use crate::wire::scan::GREETING_LIMIT;
 /// pings, and what is written leaves with the next flush.
 pub(super) struct Socket {
     web: WebSocketStream<Gauged<Box<dyn Duplex>>>,
-    cutter: FrameCutter,
+    cutter: Cutter,
     /// Speaks for a peer that does not speak wakewire.
     translator: Option<Translator>,
     /// What has arrived and was not read yet.
@@ -55,7 +55,7 @@ impl Socket {
             .max_frame_size(None);
         Self {
             web: WebSocketStream::from_raw_socket(stream, role, Some(config)).await,
-            cutter: FrameCutter::default(),
+            cutter: Cutter::default(),
             translator,
             arrived: Bytes::new(),
             has_ended: false,

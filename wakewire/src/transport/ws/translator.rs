@@ -132,7 +132,8 @@ impl Translator {
             | Kind::Failure
             | Kind::Pong
             | Kind::Negotiate
-            | Kind::Positions => None,
+            | Kind::Positions
+            | Kind::Cookie => None,
         })
     }
 

@@ -286,13 +286,13 @@ fn udp_takes_one_datagram_and_promises_little() {
         (Delivery::AtMostOnce, 1200)
     );
     assert_eq!(config.settings_that_differ(), []);
-    taken("udp://h:1", "max_message_bytes = 65_000");
-    let found = refused("udp://h:1", "max_message_bytes = 65_001");
+    taken("udp://h:1", "max_message_bytes = 64_000");
+    let found = refused("udp://h:1", "max_message_bytes = 64_001");
     assert_eq!(
         found,
         [
-            "4:21: services.a.max_message_bytes: over udp a message is one datagram, of at most 65000 bytes; \
-          hint: write 65000 or less, or an endpoint with `tcp://`"
+            "4:21: services.a.max_message_bytes: over udp a message is one datagram, of at most 64000 bytes; \
+          hint: write 64000 or less, or an endpoint with `tcp://`"
         ]
     );
     let found = refused("udp://h:1", "delivery = 'at_least_once'");
