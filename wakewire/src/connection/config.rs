@@ -7,9 +7,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 
+use super::channel::ConnectionSettings;
 use super::faults::ConfigFaults;
 use crate::endpoint::{Endpoint, EndpointError, Scheme};
 use crate::error::SinkError;
+use crate::security::{Password, Security, TlsMode};
 
 /// The port of a host that names none.
 pub const DEFAULT_PORT: u16 = 7000;
@@ -191,6 +193,35 @@ impl ConnectionConfig {
     /// Returns `timeout_ms` as a duration.
     pub const fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
+    }
+
+    /// Returns how each connection behaves and is protected.
+    ///
+    /// ```
+    /// use wakewire::TlsMode;
+    /// use wakewire::connection::ConnectionConfig;
+    ///
+    /// let config = ConnectionConfig { enable_tls: true, ..ConnectionConfig::default() };
+    /// assert_eq!(config.settings().security.tls, TlsMode::Require);
+    /// ```
+    pub fn settings(&self) -> ConnectionSettings {
+        ConnectionSettings {
+            security: Security {
+                tls: if self.enable_tls {
+                    TlsMode::Require
+                } else {
+                    TlsMode::Prefer
+                },
+                ca: self.ca.clone(),
+                cert: self.cert.clone(),
+                key: self.key.clone(),
+                username: self.username.clone(),
+                password: self.password.clone().map(Password::Given),
+                ..Security::default()
+            },
+            timeout: self.timeout(),
+            ..ConnectionSettings::default()
+        }
     }
 
     /// Reads one host as written.

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use super::channel::Connection;
+use super::codec::MessageCodec;
 use crate::error::SinkError;
 
 /// What a [`ConnectionPool`](super::ConnectionPool) keeps: something that is open until one side closes it.
@@ -40,6 +42,30 @@ pub trait NodeConnection: Pooled {
     ///
     /// Dropped early, a late answer is ignored.
     fn ping(&self, within: Duration) -> impl Future<Output = Result<(), SinkError>> + Send;
+}
+
+impl<C: MessageCodec> Pooled for Connection<C> {
+    fn is_open(&self) -> bool {
+        self.is_open()
+    }
+
+    fn announced_idle(&self) -> Option<Duration> {
+        self.announced_idle()
+    }
+
+    fn close(&self) {
+        self.close();
+    }
+
+    async fn closed(&self) {
+        self.closed().await;
+    }
+}
+
+impl<C: MessageCodec> NodeConnection for Connection<C> {
+    async fn ping(&self, within: Duration) -> Result<(), SinkError> {
+        self.ping(within).await.map(drop)
+    }
 }
 
 /// A connection that is being opened.

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::balance::Balance;
+use super::channel::Connection;
 use super::clock;
 use super::config::ConnectionConfig;
 use super::health::{Cluster, NodeHealth, NodeId};
@@ -36,7 +37,34 @@ use crate::error::SinkError;
 /// until [`mark_node_healthy`](Self::mark_node_healthy).
 ///
 /// Nothing is opened before the first request. One task checks the nodes that are out, while there are any.
-pub struct ConnectionManager<C: NodeConnection> {
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let directory = std::env::temp_dir().join(format!("wakewire-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&directory).unwrap();
+/// # let url = format!("unix://{}", directory.join("manager.sock").display());
+/// use std::time::Duration;
+/// use wakewire::Message;
+/// use wakewire::connection::{ConnectionConfig, ConnectionManager};
+/// use wakewire::source::serve;
+///
+/// let server = serve(url.as_str(), |request| async move { Ok(request.message) }).start().await?;
+///
+/// let manager = ConnectionManager::new(&ConnectionConfig {
+///     hosts: vec![url],
+///     ..ConnectionConfig::default()
+/// })?;
+/// let answer = manager
+///     .execute(|connection| async move { connection.send_request(Message::new("ping")).await })
+///     .await?;
+/// assert_eq!(&answer.payload[..], b"ping");
+///
+/// assert!(manager.disconnect(Duration::from_secs(1)).await.finished);
+/// server.close(Duration::from_secs(1)).await;
+/// # Ok::<(), wakewire::SinkError>(())
+/// # }).unwrap();
+/// ```
+pub struct ConnectionManager<C: NodeConnection = Connection> {
     shared: Arc<Shared<C>>,
 }
 
@@ -64,6 +92,20 @@ struct Standing {
     closed: bool,
     /// Whether the task runs.
     checking: bool,
+}
+
+impl ConnectionManager {
+    /// Makes a manager of the nodes that the configuration names. Opens nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidConfig`, as [`ConnectionConfig::validate`].
+    pub fn new(config: &ConnectionConfig) -> Result<Self, SinkError> {
+        let settings = config.settings();
+        Self::with_opener(config, move |endpoint| {
+            Connection::open(endpoint, settings.clone())
+        })
+    }
 }
 
 impl<C: NodeConnection> ConnectionManager<C> {

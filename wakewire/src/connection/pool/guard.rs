@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::Shared;
 use super::kept::Lease;
+use crate::connection::channel::Connection;
 use crate::connection::clock;
 use crate::connection::node::Pooled;
 use crate::error::SinkError;
@@ -50,7 +51,7 @@ impl<C: Pooled> Drop for Waiting<'_, C> {
 /// too.
 ///
 /// One that is not open any more is closed instead, and so is one that the user [discards](Self::discard).
-pub struct PooledConnection<C: Pooled> {
+pub struct PooledConnection<C: Pooled = Connection> {
     shared: Arc<Shared<C>>,
     connection: Arc<C>,
     id: u64,

@@ -31,6 +31,7 @@ use self::guard::Waiting;
 use self::keeper::{Keeper, Waiter};
 use self::kept::Lease;
 use self::stock::Stock;
+use super::channel::Connection;
 use super::clock;
 use super::config::PoolConfig;
 use super::node::{Open, Opening, Pooled};
@@ -48,7 +49,7 @@ use crate::error::{Failure, Phase, SinkError};
 ///
 /// Unused, a pool has no task; while it holds anything it has one, and one for each connection that is being opened or
 /// closed.
-pub struct ConnectionPool<C: Pooled> {
+pub struct ConnectionPool<C: Pooled = Connection> {
     shared: Arc<Shared<C>>,
 }
 

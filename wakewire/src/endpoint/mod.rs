@@ -1,9 +1,13 @@
 //! Where a service is, parsed once from what the configuration says. No I/O, no clock.
 
+mod scheme;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+pub use self::scheme::Scheme;
 
 /// Where a service is.
 ///
@@ -47,73 +51,6 @@ pub struct Authority {
     pub port: u16,
 }
 
-/// How an endpoint is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Scheme {
-    /// `unix`
-    Unix,
-    /// `tcp`
-    Tcp,
-    /// `tls`
-    Tls,
-    /// `udp`
-    Udp,
-    /// `ws`
-    Ws,
-    /// `wss`
-    Wss,
-}
-
-impl Scheme {
-    /// Every scheme that an endpoint may have.
-    pub const ALL: [Self; 6] = [
-        Self::Unix,
-        Self::Tcp,
-        Self::Tls,
-        Self::Udp,
-        Self::Ws,
-        Self::Wss,
-    ];
-
-    /// Returns the scheme as written before `://`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unix => "unix",
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-            Self::Udp => "udp",
-            Self::Ws => "ws",
-            Self::Wss => "wss",
-        }
-    }
-
-    /// Returns whether this build can open it: each scheme has a feature of its name, `wss` also needs `tls`.
-    pub const fn is_built_in(self) -> bool {
-        match self {
-            Self::Unix => cfg!(all(feature = "unix", unix)),
-            Self::Tcp => cfg!(feature = "tcp"),
-            Self::Tls => cfg!(feature = "tls"),
-            Self::Udp => cfg!(feature = "udp"),
-            Self::Ws => cfg!(feature = "ws"),
-            Self::Wss => cfg!(all(feature = "ws", feature = "tls")),
-        }
-    }
-
-    /// Says which schemes this build can open, for who asked for another one.
-    pub(crate) fn advice() -> String {
-        let built_in = Self::ALL.into_iter().filter(|scheme| scheme.is_built_in());
-        let built_in: Vec<_> = built_in
-            .map(|scheme| format!("`{}://`", scheme.name()))
-            .collect();
-        let others = "build it with the feature of that name";
-        match built_in.as_slice() {
-            [] => others.to_owned(),
-            _ => format!("this build has {}; or {others}", built_in.join(", ")),
-        }
-    }
-}
-
 impl Endpoint {
     /// Returns how it is reached.
     pub const fn scheme(&self) -> Scheme {
@@ -134,9 +71,7 @@ impl Endpoint {
             Self::Tcp(_) | Self::Udp(_) | Self::WebSocket { secure: false, .. }
         )
     }
-}
 
-impl Endpoint {
     /// Returns whether single frames may be lost on it while the connection goes on.
     pub(crate) const fn loses_frames(&self) -> bool {
         matches!(self, Self::Udp(_))
