@@ -1,0 +1,1 @@
+//! Requests over `udp`: at most once, and what is lost is not known.
