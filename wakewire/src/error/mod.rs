@@ -215,12 +215,11 @@ impl SinkError {
 impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let details = &self.failure().0;
-        if !details.service.is_empty() {
-            write!(f, "service `{}`", details.service)?;
-            if !details.endpoint.is_empty() {
-                write!(f, " at {}", details.endpoint)?;
-            }
-            f.write_str(": ")?;
+        match (&*details.service, &*details.endpoint) {
+            ("", "") => {}
+            ("", endpoint) => write!(f, "{endpoint}: ")?,
+            (service, "") => write!(f, "service `{service}`: ")?,
+            (service, endpoint) => write!(f, "service `{service}` at {endpoint}: ")?,
         }
         f.write_str(self.what())?;
         if let Some(phase) = details.phase {

@@ -43,6 +43,10 @@ use crate::wire::liveness::ASK_AFTER;
 /// ([`SinkError::into_message`]) says that the peer certainly never saw the request, or did nothing with it. Without
 /// it, the peer may have done what was asked.
 ///
+/// **Over `udp`** each request and each answer is one datagram, of at most 64,000 bytes, and nothing is sent again: a
+/// request is processed at most once, and one that is lost, or whose answer is, ends with a `Timeout` without its
+/// message. What does not fit is `MessageTooLarge`.
+///
 /// It does not heal: when it breaks, it stays so. A pool opens the next one. Cloning is cheap; when the last clone is
 /// dropped, it closes.
 ///
@@ -153,7 +157,8 @@ impl<C: MessageCodec> Connection<C> {
             let failure = failure.clone().because(error);
             SinkError::NoRuntime(failure.hint("open connections inside a tokio runtime"))
         })?;
-        let hello = hello(&settings);
+        let largest = frame_limit(endpoint.largest_message());
+        let hello = hello(&settings, largest);
         let limit = hello.limits.frame;
         let within = settings.timeout;
         let reach = async {
@@ -174,10 +179,13 @@ impl<C: MessageCodec> Connection<C> {
         let Host {
             mut reader,
             writer,
-            welcome,
+            mut welcome,
             ..
         } = host;
         reader.scanner().limit = limit;
+        reader.takes_once(endpoint.loses_frames());
+        // It may take more than can be sent.
+        welcome.limits.frame = welcome.limits.frame.min(largest);
         let shared = Arc::new(Shared::new(failure, settings, welcome, outflow));
         let driving = Driving(Arc::clone(&shared));
         runtime.spawn(driver::run(driving, reader, writer));
@@ -345,13 +353,13 @@ impl<C: MessageCodec> Connection<C> {
     }
 }
 
-fn hello(settings: &ConnectionSettings) -> Hello {
+fn hello(settings: &ConnectionSettings, largest: u32) -> Hello {
     Hello {
         oldest: VERSION,
         newest: VERSION,
         service: settings.service.clone(),
         limits: Limits {
-            frame: frame_limit(settings.max_message_bytes),
+            frame: frame_limit(settings.max_message_bytes).min(largest),
             idle_ms: 0,
             ping_ms: u32::try_from(ASK_AFTER.as_millis()).unwrap_or(u32::MAX),
         },

@@ -30,7 +30,7 @@ pub struct ConnectionSettings {
     pub timeout: Duration,
     /// How many requests may be open at a time; further ones wait. The peer may allow fewer. Default 1024.
     pub in_flight: u32,
-    /// The largest payload that the peer may send. Default 1 MiB.
+    /// The largest payload that the peer may send. Default 1 MiB; over `udp` at most 64,000 bytes, one datagram.
     pub max_message_bytes: usize,
 }
 

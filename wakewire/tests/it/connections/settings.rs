@@ -24,6 +24,7 @@ struct Protected {
 
 impl Protected {
     async fn start(hosts: &[&str]) -> Self {
+        crate::support::log();
         let authority = Authority::new();
         let pair = authority.sign("server", Authority::params("server", hosts));
         let security = Security {
@@ -106,14 +107,6 @@ async fn a_wrong_password_a_wrong_name_and_a_stranger_are_not_tried_again() {
     assert!(matches!(error, SinkError::Unauthorized(_)), "{error}");
     assert_eq!(dials, 1, "one handshake");
     let right = ConnectionConfig::from_file(node.file("password = 'right'")).unwrap();
-    let stranger = ConnectionConfig {
-        ca: Some(Authority::new().ca()),
-        ..right.clone()
-    };
-    // Its authority's file is gone with it.
-    let (error, dials) = refused(&stranger, || node.front.dials()).await;
-    assert!(matches!(error, SinkError::InvalidConfig(_)), "{error}");
-    assert!(dials <= 1, "{dials}");
     let other = Authority::new();
     let stranger = ConnectionConfig {
         ca: Some(other.ca()),
