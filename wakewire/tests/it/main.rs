@@ -14,6 +14,8 @@
 
 mod composite;
 mod connections;
+#[cfg(feature = "tls")]
+mod deadline;
 mod direct;
 mod examples;
 mod faults;
