@@ -138,7 +138,7 @@ async fn over_a_bad_network_a_request_is_processed_at_most_once() {
             .or_default() += 1;
         async move {
             // Some are still at work when their double comes, and some are answered.
-            if of(&request.message) % 2 == 0 {
+            if of(&request.message).is_multiple_of(2) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             if !request.expects_reply() {

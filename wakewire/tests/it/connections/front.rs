@@ -172,9 +172,8 @@ async fn visit(mut stream: Box<dyn Stream>, shared: Arc<Shared>) {
     if *shared.mood.borrow() == Mood::Closes {
         return;
     }
-    let mut node = match shared.target.dial().await {
-        Some(node) => node,
-        None => return,
+    let Some(mut node) = shared.target.dial().await else {
+        return;
     };
     tokio::select! {
         () = carry(&mut *stream, &mut *node, &shared) => {}

@@ -87,12 +87,13 @@ async fn a_cluster_that_is_down_is_not_asked_all_the_more() {
     }
     let dials: usize = nodes.iter().map(|node| node.front.dials()).sum();
     // A fifth of the calls and 10 a second over the 10 s that are remembered, and what has slid out of these.
-    let remembered = 100 + 10 * start.elapsed().as_secs() as usize;
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap();
+    let remembered = 100 + 10 * seconds;
     let attempts = CALLS + CALLS / 5 + remembered;
     // Until five failures have put out each but the last; eight callers may be on their way to each then. And the
     // probes of those that are out, three in five seconds.
     let before = 5 * (5 + 8);
-    let probes = 5 * 3 * (1 + start.elapsed().as_secs() as usize / 4);
+    let probes = 5 * 3 * (1 + seconds / 4);
     assert!(
         dials <= attempts + before + probes,
         "{dials} dials of {attempts} attempts"
