@@ -85,6 +85,8 @@ pub use wire::negotiation::{NoCommonProtocol, ProtocolNegotiation, ProtocolType}
 mod documents {
     #[doc = include_str!("../../README.md")]
     mod readme {}
+    #[doc = include_str!("../../docs/connections.md")]
+    mod connections {}
     #[doc = include_str!("../../docs/stage-2.md")]
     mod stage_2 {}
 }

@@ -13,6 +13,7 @@
 )]
 
 mod composite;
+mod connections;
 mod direct;
 mod examples;
 mod faults;

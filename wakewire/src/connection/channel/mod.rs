@@ -128,7 +128,8 @@ impl<C: MessageCodec> Connection<C> {
         })?;
         let security = settings.security.clone();
         let target = Target::new(endpoint.clone(), security, ListenLimits::default())
-            .sound()
+            .reliable()
+            .and_then(Target::sound)
             .map_err(|unreached| {
                 let failure = Failure::new(settings.service.as_str());
                 unreached.error(failure.endpoint(endpoint.to_string()))
@@ -217,8 +218,8 @@ impl<C: MessageCodec> Connection<C> {
         within: Duration,
     ) -> Result<C::Item, SinkError> {
         let message = self.encode(item.borrow())?;
-        let deadline = Instant::now() + within;
         let shared = &self.held.shared;
+        let deadline = after(within);
         let answer = shared.send(Kind::Request, message, deadline).await?;
         self.decode(answer)
     }
@@ -236,7 +237,7 @@ impl<C: MessageCodec> Connection<C> {
     pub async fn send_message(&self, item: impl Borrow<C::Item>) -> Result<(), SinkError> {
         let message = self.encode(item.borrow())?;
         let shared = &self.held.shared;
-        let deadline = Instant::now() + shared.settings.timeout;
+        let deadline = after(shared.settings.timeout);
         shared.send(Kind::Data, message, deadline).await.map(drop)
     }
 
@@ -344,6 +345,14 @@ impl<C: MessageCodec> Connection<C> {
         })
     }
 }
+
+/// Returns the moment so long from now; one that no clock can show is a lifetime away.
+fn after(within: Duration) -> Instant {
+    Instant::now() + within.min(LIFETIME)
+}
+
+/// Thirty years.
+const LIFETIME: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 fn hello(settings: &ConnectionSettings) -> Hello {
     Hello {

@@ -184,7 +184,8 @@ impl Server {
         })?;
         let checksummed = endpoint.is_checksummed();
         let target = Target::new(endpoint, self.security, self.limits)
-            .sound()
+            .reliable()
+            .and_then(Target::sound)
             .map_err(|unreached| unreached.error(failure.clone()))?;
         let door = Door::open(&target, &self.service)
             .await

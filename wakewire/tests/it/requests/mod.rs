@@ -92,6 +92,55 @@ async fn a_round_trip() {
     assert_eq!((report.finished, report.cancelled), (0, 0));
 }
 
+/// A limit that no clock can show is none.
+#[tokio::test]
+async fn a_request_may_have_all_the_time_in_the_world() {
+    let place = Place::new();
+    let url = unix(&place);
+    let _server = echo(&url).start().await.unwrap();
+    let settings = ConnectionSettings {
+        timeout: Duration::MAX,
+        ..ConnectionSettings::default()
+    };
+    let connection = Connection::open(url.as_str(), settings).await.unwrap();
+    let request = connection.send_request_within(Message::new("x"), Duration::MAX);
+    assert_eq!(&soon(request).await.unwrap().payload[..], b"x");
+    soon(connection.send_message(Message::new("x")))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_fails_its_request_only() {
+    let place = Place::new();
+    let url = unix(&place);
+    let server = serve(url.as_str(), |request| async move {
+        Ok(Message::new(request.message.payload.repeat(2)))
+    });
+    let _server = server.start().await.unwrap();
+    let connection = connect(&url).await;
+    let error = soon(connection.send_request(Message::new(vec![7; 1 << 20])))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, SinkError::RequestFailed(_)), "{error}");
+    assert!(error.to_string().contains("cannot be sent"), "{error}");
+    let next = soon(connection.send_request(Message::new("x"))).await;
+    assert_eq!(&next.unwrap().payload[..], b"xx");
+}
+
+/// What the network doubles would be processed twice.
+#[cfg(feature = "udp")]
+#[tokio::test]
+async fn requests_do_not_go_over_udp() {
+    let url = "udp://127.0.0.1:7000";
+    let served = echo(url).start().await.unwrap_err();
+    let opened = Connection::open(url, ConnectionSettings::default()).await;
+    for error in [served, opened.unwrap_err()] {
+        assert!(matches!(error, SinkError::InvalidConfig(_)), "{error}");
+        assert!(error.to_string().contains("processed twice"), "{error}");
+    }
+}
+
 /// Counts the handlers that are at work; one that is dropped is noticed.
 #[derive(Clone, Default)]
 struct Working(Arc<AtomicUsize>);
