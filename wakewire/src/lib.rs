@@ -12,7 +12,8 @@
 //!            └────────────────── acknowledged when processed ◄──────────────────────────┘
 //! ```
 //!
-//! Start with [`SinkFactory`], [`MessageSink`] and [`MessageSource`].
+//! Start with [`SinkFactory`], [`MessageSink`] and [`MessageSource`]; for requests and answers with
+//! [`connection::ConnectionManager`] and [`source::serve`].
 //!
 //! # What `Ok` means
 //!

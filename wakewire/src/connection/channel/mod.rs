@@ -86,7 +86,8 @@ impl Connection {
     /// # Errors
     ///
     /// `ConnectionFailed` when nobody answers in time; `Unauthorized`, `Protocol` or `Overloaded` when the peer does
-    /// not take us; `InvalidConfig` for what is no endpoint; `NoRuntime` outside of tokio.
+    /// not take us; `InvalidConfig` for what is no endpoint, for `udp`, and for a password that would go in the clear;
+    /// `NoRuntime` outside of tokio.
     ///
     /// # Cancel safety
     ///
@@ -241,7 +242,8 @@ impl<C: MessageCodec> Connection<C> {
         shared.send(Kind::Data, message, deadline).await.map(drop)
     }
 
-    /// Waits for the next message that the peer sends of its own accord; `None` when the connection is over. At most
+    /// Waits for the next message that the peer sends of its own accord
+    /// ([`Peer::push`](crate::source::Peer::push)); `None` when the connection is over. At most
     /// 1024 messages and 8 MiB wait to be asked for: beyond that the oldest is dropped, see [`missed`](Self::missed).
     ///
     /// # Errors
@@ -294,7 +296,8 @@ impl<C: MessageCodec> Connection<C> {
         (idle_ms > 0).then(|| Duration::from_millis(u64::from(idle_ms)))
     }
 
-    /// Returns how many requests and messages are under way.
+    /// Returns how many requests and messages are under way: written or waiting to be, and not answered yet. Those that
+    /// wait for their turn are not among them.
     pub fn in_flight(&self) -> usize {
         self.held.shared.in_flight()
     }

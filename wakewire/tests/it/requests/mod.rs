@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::task::{JoinHandle, JoinSet};
 use wakewire::connection::{Connection, ConnectionSettings};
-use wakewire::source::{Server, serve};
+use wakewire::source::{HandlerError, Server, serve};
 use wakewire::{Message, SinkError};
 
 use crate::support::{PATIENCE, Place, eventually, factory, number, numbered, soon};
@@ -126,6 +126,34 @@ async fn an_answer_that_is_too_large_fails_its_request_only() {
     assert!(error.to_string().contains("cannot be sent"), "{error}");
     let next = soon(connection.send_request(Message::new("x"))).await;
     assert_eq!(&next.unwrap().payload[..], b"xx");
+}
+
+#[tokio::test]
+async fn a_handler_says_why_it_does_not_answer() {
+    let place = Place::new();
+    let url = unix(&place);
+    let server = serve(url.as_str(), |request| async move {
+        match &request.message.payload[..] {
+            b"now" => Ok(request.message),
+            b"later" => Err(HandlerError::overloaded("not now")),
+            _ => Err(HandlerError::new("never".repeat(1000))),
+        }
+    });
+    let _server = server.start().await.unwrap();
+    let connection = connect(&url).await;
+    let ask = async |text| {
+        let request = connection.send_request(Message::new(text));
+        soon(request).await.unwrap_err()
+    };
+    let error = ask("later").await;
+    assert!(matches!(error, SinkError::Overloaded(_)), "{error}");
+    assert!(error.to_string().contains("not now"), "{error}");
+    assert_eq!(error.into_message(), Some(Message::new("later")));
+    let error = ask("x").await;
+    assert!(matches!(error, SinkError::RequestFailed(_)), "{error}");
+    assert_eq!(error.failure().source().unwrap().to_string().len(), 500);
+    assert_eq!(error.into_message(), None);
+    answers(&connection).await;
 }
 
 /// What the network doubles would be processed twice.
