@@ -26,10 +26,12 @@ fn adds_up(ended: &Ended, messages: u64) {
     }
     let kills = paced["kills_with_unacknowledged"].as_u64();
     assert!(kills >= Some(5), "{said}");
-    assert_eq!(
-        paced["connects"].as_u64(),
-        paced["kills"].as_u64().map(|kills| kills + 1),
-        "a connection for each life of the relay: {said}"
+    // On a machine that is busy a relay may be killed before the sender has found it.
+    let connects = paced["connects"].as_u64();
+    let lives = paced["kills"].as_u64().map(|kills| kills + 1);
+    assert!(
+        Some(5) < connects && connects <= lives,
+        "at most one connection for each life of the relay: {said}"
     );
     assert!(paced["seconds"].as_f64() >= Some(9.9), "{said}");
 }
