@@ -184,7 +184,9 @@ impl<C: NodeConnection> ConnectionManager<C> {
     /// and return what the connection said. There is no limit over all attempts; a timeout around it is one.
     ///
     /// ```no_run
-    /// # async fn example(manager: wakewire::connection::ConnectionManager) -> Result<(), wakewire::SinkError> {
+    /// # use wakewire::connection::{ConnectionConfig, ConnectionManager};
+    /// # #[tokio::main] async fn main() {
+    /// # let manager = ConnectionManager::new(&ConnectionConfig::default()).unwrap();
     /// use wakewire::Message;
     ///
     /// let order = &Message::new("buy 7");
@@ -196,7 +198,6 @@ impl<C: NodeConnection> ConnectionManager<C> {
     ///     Err(error) if error.failure().message().is_some() => println!("nobody has it: {error}"),
     ///     Err(error) => println!("somebody may have it: {error}"),
     /// }
-    /// # Ok(())
     /// # }
     /// ```
     ///
