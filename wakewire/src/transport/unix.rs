@@ -188,6 +188,16 @@ mod tests {
         tempfile::tempdir().unwrap()
     }
 
+    #[test]
+    fn a_socket_is_for_its_user_and_root_or_exactly_for_those_who_are_named() {
+        let ours = rustix::process::geteuid().as_raw();
+        let strange = ours + 4711;
+        assert!(may_enter(ours, &[]) && may_enter(0, &[]));
+        assert!(!may_enter(strange, &[]));
+        assert!(may_enter(strange, &[1, strange]));
+        assert!(!may_enter(ours, &[strange]) || ours == strange);
+    }
+
     #[tokio::test]
     async fn a_live_socket_is_never_replaced() {
         let directory = directory();

@@ -13,8 +13,10 @@
 )]
 
 mod composite;
-mod connections;
+#[cfg(feature = "tls")]
+mod deadline;
 mod direct;
+mod documents;
 mod examples;
 mod faults;
 mod foreign;
