@@ -148,11 +148,6 @@ impl ConnectionConfig {
                         "each node once",
                     );
                 }
-                Ok(endpoint) if endpoint.scheme() == Scheme::Udp => faults.add(
-                    key,
-                    format!("`{endpoint}` may lose and double what is sent"),
-                    "requests go over `tcp://`, `tls://`, `ws://`, `wss://`, a Unix socket",
-                ),
                 Ok(endpoint) => {
                     if self.enable_tls && !is_private(&endpoint) {
                         faults.add(

@@ -114,20 +114,6 @@ impl Target {
         Ok(self)
     }
 
-    /// Finds out whether requests can go there: each must come once or not at all, and so must its answer.
-    ///
-    /// # Errors
-    ///
-    /// What is sent there may come twice.
-    pub(crate) fn reliable(self) -> Result<Self, Unreached> {
-        if self.endpoint().scheme() != Scheme::Udp {
-            return Ok(self);
-        }
-        let cause = "requests do not go over `udp://`: one that the network doubles would be processed twice";
-        Err(Unreached::misconfigured(Phase::Resolve, cause)
-            .hint("use `tcp://`, `tls://` or a Unix socket"))
-    }
-
     /// Returns how it is protected.
     pub(crate) fn security(&self) -> &Security {
         &self.0.security

@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout};
 use self::driver::Driving;
 pub use self::settings::ConnectionSettings;
 use self::shared::Shared;
+use self::ticket::after;
 use super::codec::{MessageCodec, Plain};
 use crate::endpoint::{Endpoint, EndpointError, Scheme};
 use crate::error::{Failure, Phase, SinkError};
@@ -86,8 +87,7 @@ impl Connection {
     /// # Errors
     ///
     /// `ConnectionFailed` when nobody answers in time; `Unauthorized`, `Protocol` or `Overloaded` when the peer does
-    /// not take us; `InvalidConfig` for what is no endpoint, for `udp`, and for a password that would go in the clear;
-    /// `NoRuntime` outside of tokio.
+    /// not take us; `InvalidConfig` for no endpoint, or a password in the clear; `NoRuntime` outside of tokio.
     ///
     /// # Cancel safety
     ///
@@ -129,8 +129,7 @@ impl<C: MessageCodec> Connection<C> {
         })?;
         let security = settings.security.clone();
         let target = Target::new(endpoint.clone(), security, ListenLimits::default())
-            .reliable()
-            .and_then(Target::sound)
+            .sound()
             .map_err(|unreached| {
                 let failure = Failure::new(settings.service.as_str());
                 unreached.error(failure.endpoint(endpoint.to_string()))
@@ -242,8 +241,7 @@ impl<C: MessageCodec> Connection<C> {
         shared.send(Kind::Data, message, deadline).await.map(drop)
     }
 
-    /// Waits for the next message that the peer sends of its own accord
-    /// ([`Peer::push`](crate::source::Peer::push)); `None` when the connection is over. At most
+    /// Waits for the next message that the peer sends of its own accord; `None` when the connection is over. At most
     /// 1024 messages and 8 MiB wait to be asked for: beyond that the oldest is dropped, see [`missed`](Self::missed).
     ///
     /// # Errors
@@ -296,8 +294,7 @@ impl<C: MessageCodec> Connection<C> {
         (idle_ms > 0).then(|| Duration::from_millis(u64::from(idle_ms)))
     }
 
-    /// Returns how many requests and messages are under way: written or waiting to be, and not answered yet. Those that
-    /// wait for their turn are not among them.
+    /// Returns how many requests and messages are under way. Those that wait for their turn are not among them.
     pub fn in_flight(&self) -> usize {
         self.held.shared.in_flight()
     }
@@ -348,14 +345,6 @@ impl<C: MessageCodec> Connection<C> {
         })
     }
 }
-
-/// Returns the moment so long from now; one that no clock can show is a lifetime away.
-fn after(within: Duration) -> Instant {
-    Instant::now() + within.min(LIFETIME)
-}
-
-/// Thirty years.
-const LIFETIME: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 fn hello(settings: &ConnectionSettings) -> Hello {
     Hello {

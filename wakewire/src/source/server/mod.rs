@@ -187,8 +187,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// `Io` when the endpoint cannot be bound; `InvalidConfig` when it is none, is `udp`, is to be protected in a way that
-    /// it cannot be, or when a certificate cannot be read; `NoRuntime` outside of tokio.
+    /// `Io` when the endpoint cannot be bound; `InvalidConfig` when it is none, is to be protected in a way that it
+    /// cannot be, or when a certificate cannot be read; `NoRuntime` outside of tokio.
     ///
     /// # Cancel safety
     ///
@@ -207,8 +207,7 @@ impl Server {
         })?;
         let checksummed = endpoint.is_checksummed();
         let target = Target::new(endpoint, self.security, self.limits)
-            .reliable()
-            .and_then(Target::sound)
+            .sound()
             .map_err(|unreached| unreached.error(failure.clone()))?;
         let door = Door::open(&target, &self.service)
             .await

@@ -156,19 +156,6 @@ async fn a_handler_says_why_it_does_not_answer() {
     answers(&connection).await;
 }
 
-/// What the network doubles would be processed twice.
-#[cfg(feature = "udp")]
-#[tokio::test]
-async fn requests_do_not_go_over_udp() {
-    let url = "udp://127.0.0.1:7000";
-    let served = echo(url).start().await.unwrap_err();
-    let opened = Connection::open(url, ConnectionSettings::default()).await;
-    for error in [served, opened.unwrap_err()] {
-        assert!(matches!(error, SinkError::InvalidConfig(_)), "{error}");
-        assert!(error.to_string().contains("processed twice"), "{error}");
-    }
-}
-
 /// Counts the handlers that are at work; one that is dropped is noticed.
 #[derive(Clone, Default)]
 struct Working(Arc<AtomicUsize>);
