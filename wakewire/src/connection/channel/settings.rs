@@ -31,8 +31,7 @@ pub struct ConnectionSettings {
     /// How many requests may be open at a time; further ones wait. The peer may allow fewer: a server of ours 256.
     /// Default 1024.
     pub in_flight: u32,
-    /// The largest payload that the peer may send, in bytes; an answer that is larger fails its request. How much we may
-    /// send, the peer says. Default 1 MiB.
+    /// The largest payload that the peer may send. Default 1 MiB.
     pub max_message_bytes: usize,
 }
 

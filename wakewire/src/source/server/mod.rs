@@ -153,8 +153,7 @@ impl Server {
         self
     }
 
-    /// Bounds the payload of a request, in bytes; 1 MiB by default. The peer is told: a larger one comes back to its
-    /// sender.
+    /// Bounds the payload of a request; 1 MiB by default.
     pub fn with_max_message_bytes(mut self, most: usize) -> Self {
         self.max_message_bytes = most;
         self
