@@ -25,7 +25,7 @@ use crate::message::Message;
 ///     Failure::new("market_data_relay").endpoint("unix:///run/md.sock").phase(Phase::Dial).attempts(4),
 /// )
 /// .returning(Message::new("tick"));
-/// assert!(error.to_string().contains("market_data_relay"));
+/// assert!(error.to_string().starts_with("service `market_data_relay` at unix:///run/md.sock: no connection"));
 /// assert_eq!(error.failure().attempts_made(), 4);
 /// assert_eq!(&error.into_message().unwrap().payload[..], b"tick");
 /// ```

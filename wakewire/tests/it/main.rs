@@ -17,6 +17,7 @@ mod connections;
 #[cfg(feature = "tls")]
 mod deadline;
 mod direct;
+mod documents;
 mod examples;
 mod faults;
 mod foreign;

@@ -384,6 +384,18 @@ async fn what_may_have_been_processed_is_repeated_only_if_that_does_no_harm() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_is_overloaded_keeps_its_connections() {
+    let world = World::new(1);
+    world.request().await.unwrap();
+    world.nodes[0].becomes(Mood::Overloaded);
+    let error = world.request().await.unwrap_err();
+    assert!(matches!(error, SinkError::Overloaded(_)), "{error}");
+    assert_eq!(world.requests(), [5], "one, and one with three retries");
+    assert_eq!(world.nodes[0].dials(), 1);
+    assert!(world.healthy()[0], "the last one");
+}
+
 /// M37 (6).
 #[tokio::test(start_paused = true)]
 async fn after_disconnect_everything_is_closed_and_released() {
