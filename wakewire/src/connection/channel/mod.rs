@@ -158,8 +158,7 @@ impl<C: MessageCodec> Connection<C> {
             let failure = failure.clone().because(error);
             SinkError::NoRuntime(failure.hint("open connections inside a tokio runtime"))
         })?;
-        let largest = frame_limit(endpoint.largest_message());
-        let hello = hello(&settings, largest);
+        let hello = hello(&settings);
         let limit = hello.limits.frame;
         let within = settings.timeout;
         let reach = async {
@@ -186,7 +185,10 @@ impl<C: MessageCodec> Connection<C> {
         reader.scanner().limit = limit;
         reader.takes_once(endpoint.loses_frames());
         // It may take more than can be sent.
-        welcome.limits.frame = welcome.limits.frame.min(largest);
+        welcome.limits.frame = welcome
+            .limits
+            .frame
+            .min(frame_limit(endpoint.largest_message()));
         let shared = Arc::new(Shared::new(failure, settings, welcome, outflow));
         let driving = Driving(Arc::clone(&shared));
         runtime.spawn(driver::run(driving, reader, writer));
@@ -354,13 +356,13 @@ impl<C: MessageCodec> Connection<C> {
     }
 }
 
-fn hello(settings: &ConnectionSettings, largest: u32) -> Hello {
+fn hello(settings: &ConnectionSettings) -> Hello {
     Hello {
         oldest: VERSION,
         newest: VERSION,
         service: settings.service.clone(),
         limits: Limits {
-            frame: frame_limit(settings.max_message_bytes).min(largest),
+            frame: frame_limit(settings.max_message_bytes),
             idle_ms: 0,
             ping_ms: u32::try_from(ASK_AFTER.as_millis()).unwrap_or(u32::MAX),
         },

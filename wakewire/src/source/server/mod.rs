@@ -158,7 +158,7 @@ impl Server {
     }
 
     /// Bounds the payload of a request; 1 MiB by default. Over `udp`, where each is one datagram, 1200 bytes by
-    /// default, which every path takes in one piece, and 64,000 at most.
+    /// default, which every path takes in one piece; nobody can send more than 64,000.
     pub fn with_max_message_bytes(mut self, most: usize) -> Self {
         self.max_message_bytes = Some(most);
         self
@@ -225,7 +225,7 @@ impl Server {
             handler: self.handler,
             service: self.service.into(),
             max_per_connection: self.max_per_connection,
-            limit: frame_limit(self.max_message_bytes.unwrap_or(usual)).min(largest),
+            limit: frame_limit(self.max_message_bytes.unwrap_or(usual)),
             largest,
             idle_timeout: self.idle_timeout,
             checksummed,
@@ -256,7 +256,7 @@ struct House {
     handler: Arc<dyn Fn(Request) -> Answer + Send + Sync>,
     service: Arc<str>,
     max_per_connection: usize,
-    /// The most bytes after a header that we take, and that can be sent.
+    /// The most bytes after a header that we take, and the most that we can send.
     limit: u32,
     largest: u32,
     idle_timeout: Option<Duration>,
