@@ -287,11 +287,11 @@ impl Retrier {
             };
             // Outside of a runtime nobody could wait.
             if !retryable || retries >= self.config.max_retries || Handle::try_current().is_err() {
-                return Err(error);
+                return Err(error.after(retries + 1));
             }
             if !self.budget.take() {
                 tracing::debug!(%error, retries, "not repeated: the retry budget is used up");
-                return Err(error);
+                return Err(error.after(retries + 1));
             }
             retries += 1;
             let pause = self.config.delay(retries, rand::random());

@@ -102,6 +102,13 @@ impl SinkError {
         self
     }
 
+    /// Says after how many attempts in a row it was given up.
+    #[must_use]
+    pub(crate) fn after(mut self, attempts: u32) -> Self {
+        self.failure_mut().0.attempts = attempts;
+        self
+    }
+
     /// Takes out the refused message. `None` means that the message may have been sent.
     pub fn into_message(mut self) -> Option<Message> {
         self.take_message()
