@@ -185,10 +185,8 @@ impl<C: MessageCodec> Connection<C> {
         reader.scanner().limit = limit;
         reader.takes_once(endpoint.loses_frames());
         // It may take more than can be sent.
-        welcome.limits.frame = welcome
-            .limits
-            .frame
-            .min(frame_limit(endpoint.largest_message()));
+        let largest = frame_limit(endpoint.largest_message());
+        welcome.limits.frame = welcome.limits.frame.min(largest);
         let shared = Arc::new(Shared::new(failure, settings, welcome, outflow));
         let driving = Driving(Arc::clone(&shared));
         runtime.spawn(driver::run(driving, reader, writer));
