@@ -10,7 +10,7 @@ use super::effects::{ConnectionId, Offered, Outgoing};
 use super::switchboard::{Bell, Switchboard};
 use crate::transport::door::{Reader, Writer};
 use crate::transport::pulse::Pulse;
-use crate::transport::{write_in_time, write_pieces};
+use crate::transport::write_pieces;
 use crate::wire::ProtocolError;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Gap, Reject};
@@ -67,7 +67,6 @@ impl Connection {
                 Ok(None) => return End::Lost("the peer closed the connection".to_owned()),
                 Err(error) => return End::Lost(error.to_string()),
             };
-            self.pulse.heard();
             let taken = match piece {
                 Piece::Run { run, .. } => self.offer(run).await,
                 Piece::Control { header, .. } => self.control(header),
@@ -144,7 +143,7 @@ impl Connection {
                 self.bell.poll.notified().await;
                 continue;
             }
-            if let Err(error) = write_in_time(writer, &bytes).await {
+            if let Err(error) = self.pulse.write_in_time(writer, &bytes).await {
                 return End::Lost(error.to_string());
             }
             bytes.clear();

@@ -12,7 +12,6 @@ use super::effects::{ConnectionId, ConsumerHello, ConsumerKey, Refused};
 use super::switchboard::Switchboard;
 use crate::security::Identity;
 use crate::transport::door::{Visitor, reject};
-use crate::transport::pulse::Pulse;
 use crate::wire::SessionId;
 use crate::wire::frame::{Kind, frame_limit};
 use crate::wire::hello::{self, Code, Consumer, Hello, Limits, Producer, VERSION, Welcome};
@@ -41,6 +40,7 @@ pub(super) async fn serve(
         offer,
         mut reader,
         mut writer,
+        pulse,
         identity,
         pass: _pass,
     } = visitor;
@@ -52,7 +52,7 @@ pub(super) async fn serve(
         id,
         bell,
         checksummed,
-        pulse: Pulse::default(),
+        pulse,
     };
     let Entered {
         who,

@@ -1,6 +1,7 @@
 //! One connection that messages come from: reads and queues, acknowledges what was processed, watches the pulse.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -13,7 +14,6 @@ use super::progress::{Acker, Progress};
 use crate::endpoint::Endpoint;
 use crate::transport::door::{Reader, Writer};
 use crate::transport::pulse::Pulse;
-use crate::transport::write_in_time;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Gap, Reject};
 use crate::wire::scan::Piece;
@@ -31,6 +31,8 @@ pub(super) struct Connection<'a> {
     /// Whose frames come over it, by origin.
     origins: Mutex<Vec<Origin>>,
     pulse: Pulse,
+    /// Something was received.
+    proved: AtomicBool,
 }
 
 /// One session on a connection.
@@ -59,6 +61,7 @@ impl<'a> Connection<'a> {
         inbox: &'a Inbox,
         acker: Arc<Acker>,
         endpoint: &Endpoint,
+        pulse: Pulse,
         origins: Vec<Origin>,
     ) -> Self {
         Self {
@@ -68,7 +71,8 @@ impl<'a> Connection<'a> {
             loses_frames: endpoint.loses_frames(),
             unknown: Mutex::new(None),
             origins: Mutex::new(origins),
-            pulse: Pulse::default(),
+            pulse,
+            proved: AtomicBool::new(false),
         }
     }
 
@@ -92,7 +96,7 @@ impl<'a> Connection<'a> {
 
     /// Returns whether anything was received over it.
     pub(super) fn has_received(&self) -> bool {
-        self.pulse.has_heard()
+        self.proved.load(Relaxed)
     }
 
     async fn read(&self, reader: &mut Reader) -> End {
@@ -107,7 +111,7 @@ impl<'a> Connection<'a> {
                 Ok(None) => return End::Lost("the peer closed the connection".to_owned()),
                 Err(error) => return End::Lost(error.to_string()),
             };
-            self.pulse.heard();
+            self.proved.store(true, Relaxed);
             match self.take(piece) {
                 Ok(None) => {}
                 Ok(Some(end)) => return end,
@@ -198,7 +202,7 @@ impl<'a> Connection<'a> {
                 };
                 hello::encode(Kind::Close, &goodbye, self.checksummed, &mut bytes);
             }
-            if let Err(error) = write_in_time(writer, &bytes).await {
+            if let Err(error) = self.pulse.write_in_time(writer, &bytes).await {
                 return End::Lost(error.to_string());
             }
             bytes.clear();

@@ -58,6 +58,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         offer,
         mut reader,
         mut writer,
+        pulse,
         pass: _pass,
         ..
     } = visitor;
@@ -110,7 +111,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         progress,
         told: acked,
     }];
-    match Connection::new(&inbox, acker, config.endpoint(), origins)
+    match Connection::new(&inbox, acker, config.endpoint(), pulse, origins)
         .run(reader, writer)
         .await
     {

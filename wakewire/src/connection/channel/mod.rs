@@ -174,11 +174,12 @@ impl<C: MessageCodec> Connection<C> {
         let Host {
             mut reader,
             writer,
+            pulse,
             welcome,
             ..
         } = host;
         reader.scanner().limit = limit;
-        let shared = Arc::new(Shared::new(failure, settings, welcome, outflow));
+        let shared = Arc::new(Shared::new(failure, settings, welcome, outflow, pulse));
         let driving = Driving(Arc::clone(&shared));
         runtime.spawn(driver::run(driving, reader, writer));
         Ok(Self {
