@@ -137,6 +137,7 @@ impl Hub {
             });
         }
         run.skip_to(have + 1);
+        run.compact();
         if !self.make_room(cost(&run)) {
             self.blocked.retain(|&(other, _)| other != connection);
             self.blocked.push_back((connection, cost(&run)));

@@ -36,7 +36,7 @@ fn frames(first: u64, last: u64) -> Run {
         encode_message(&message, sequence, false, &mut out);
     }
     let bytes = out.freeze();
-    Run { first, last, bytes }
+    Run::new(first, last, bytes)
 }
 
 fn config() -> HubConfig {

@@ -151,6 +151,7 @@ impl Inbox {
         run.skip_to(verdict.drop_before);
         let is_new = run.first <= run.last;
         if is_new {
+            run.compact();
             state.bytes += run.bytes.len() + OVERHEAD;
             state.queue.push_back(Item::Run {
                 progress: Arc::clone(progress),
