@@ -7,6 +7,10 @@ use crate::support::{Place, Tap, Watch, arbitrary_lines, same, until, with_newli
 
 const LINES: usize = 100_000;
 
+/// What a pipe holds, and what it may be short of that when it takes nothing more.
+const PIPE: usize = 64 * 1024;
+const PAGE: usize = 4 * 1024;
+
 #[test]
 fn a_file_arrives_byte_for_byte_whoever_starts_first() {
     let text = arbitrary_lines(LINES, 1);
@@ -183,6 +187,9 @@ fn a_listener_whose_output_is_stuck_can_be_ended() {
     let (listener, stdout) = place.start_piped(&["listen", "ticks"]);
     watch.until("connected, and the outbox full", |report| {
         report["state"] == "connected" && report["waiting"] == 10_000
+    });
+    until("the pipe is full", || {
+        rustix::io::ioctl_fionread(&stdout).unwrap() > (PIPE - PAGE) as u64
     });
     listener.terminate().expect(1).saying("takes nothing");
     drop((stdout, sender));

@@ -3,9 +3,6 @@
 /// The longest file. A thousand services take 200 KiB; what is larger is not a configuration.
 pub(super) const FILE_BYTES: u64 = 64 << 20;
 
-/// The longest name of a service or consumer, in bytes: it travels in every greeting.
-pub(super) const NAME_BYTES: usize = 255;
-
 /// The longest endpoint, in bytes: what browsers and proxies take as a URL.
 pub(super) const ENDPOINT_BYTES: usize = 2048;
 

@@ -11,8 +11,9 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::{enumerated, quoted, shown};
 use super::findings::{Findings, Said};
 use super::keys::{self, KEYS, Key, LAZY, LAZY_PREFIX};
+use super::nearest;
 use super::value::{self, Value};
-use super::{limits, nearest};
+use crate::wire::text;
 
 /// One service as written.
 #[derive(Debug)]
@@ -172,7 +173,7 @@ fn service_tables(value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Vec<
     let mut services = Vec::new();
     for (key, value) in table {
         let name = key.get_ref().as_ref();
-        if let Some(why) = bad_name(name) {
+        if let Some(why) = text::bad_name(name) {
             findings.wrong(key.span(), &format!("{SERVICES}.{}", quoted(name)), || {
                 (
                     why.to_owned(),
@@ -199,19 +200,6 @@ fn service_tables(value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Vec<
         services.push(service);
     }
     services
-}
-
-/// Says what is wrong with the name of a service or consumer.
-pub(super) fn bad_name(name: &str) -> Option<&'static str> {
-    if name.is_empty() {
-        Some("the name is empty")
-    } else if name.len() > limits::NAME_BYTES {
-        Some("the name has more than 255 bytes")
-    } else if name.chars().any(char::is_control) {
-        Some("the name contains a control character")
-    } else {
-        None
-    }
 }
 
 /// Reads the keys of a service, or of its `lazy` table when the prefix says so.

@@ -7,7 +7,7 @@ use super::diagnostic::{enumerated, shown};
 use super::findings::Findings;
 use super::keys::{KEYS, LAZY_PREFIX};
 use super::lazy::LazySettings;
-use super::raw::{self, RawService};
+use super::raw::RawService;
 use super::service::{
     COMPOSITE, CompositePattern, DIRECT, RELAY, ServiceConfig, SinkType, WithoutConsumers,
 };
@@ -16,6 +16,7 @@ use super::{limits, protection, socket};
 use crate::delivery::{Delivery, WhenFull};
 use crate::domain::{Domain, PrecisionContext};
 use crate::endpoint::{Endpoint, Scheme};
+use crate::wire::text;
 
 /// Finds out what one service means. `None` when not enough of it can be read, which has been said.
 pub(super) fn service(raw: &RawService, findings: &mut Findings) -> Option<ServiceConfig> {
@@ -303,7 +304,7 @@ fn check_consumers(raw: &RawService, findings: &mut Findings) {
     };
     let mut seen = BTreeSet::new();
     for (name, span) in names {
-        if let Some(why) = raw::bad_name(name) {
+        if let Some(why) = text::bad_name(name) {
             findings.wrong(span.clone(), &raw.path("consumers"), || {
                 let hint = "write the name that the consumer gives itself".to_owned();
                 (why.to_owned(), Some(hint))

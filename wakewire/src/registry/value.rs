@@ -10,7 +10,8 @@ use toml::de::DeValue;
 use super::diagnostic::shown;
 use super::findings::{Findings, Said};
 use super::keys::Shape;
-use super::{limits, nearest, raw};
+use super::{limits, nearest};
+use crate::wire::text;
 
 /// What was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,7 +120,7 @@ fn variable(text: &str) -> Result<String, Said> {
 }
 
 fn name(text: &str) -> Result<String, Said> {
-    match raw::bad_name(text) {
+    match text::bad_name(text) {
         Some(why) => Err((why.to_owned(), Some("write another name".to_owned()))),
         None => Ok(text.to_owned()),
     }

@@ -103,9 +103,7 @@ impl Hub {
     fn place(&mut self, slot: usize, hello: &ConsumerHello) -> Vec<u32> {
         for (_, session) in self.sessions.iter_mut() {
             // C4: its level outlives its connection, and the process that had it.
-            let level = session.place_mut(slot).level;
-            session.clear_place(slot);
-            session.place_mut(slot).level = level;
+            session.leave_place(slot);
         }
         let mut stated = Vec::with_capacity(hello.positions.len());
         for position in &hello.positions {

@@ -128,8 +128,11 @@ pub(crate) enum Refused {
     NamedIsWaitedFor { name: String },
     #[error("a relay passes messages on, it answers no requests")]
     NoRequests,
-    #[error("consumer {name:?} is {owner}: another identity cannot be it")]
-    AnothersName { name: String, owner: String },
+    /// Whose it is, is not said.
+    #[error(
+        "consumer {name:?} came first with another identity, and is that one's until the relay is started anew"
+    )]
+    AnothersName { name: String },
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
 }

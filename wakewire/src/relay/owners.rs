@@ -14,9 +14,8 @@ impl Owners {
     pub(super) fn claim(&mut self, name: &str, identity: &Identity) -> Result<(), Refused> {
         match self.0.get(name) {
             Some(owner) if owner == identity => Ok(()),
-            Some(owner) => Err(Refused::AnothersName {
+            Some(_) => Err(Refused::AnothersName {
                 name: name.to_owned(),
-                owner: owner.to_string(),
             }),
             None if self.0.len() >= MOST => Err(Refused::TooManyConsumers { most: MOST }),
             None => {

@@ -96,6 +96,16 @@ impl Session {
         &mut self.places[slot]
     }
 
+    /// Forgets what a consumer's connection knew, but not its level (C4).
+    pub(super) fn leave_place(&mut self, slot: usize) {
+        if let Some(place) = self.places.get_mut(slot) {
+            *place = Place {
+                level: place.level,
+                ..Place::default()
+            };
+        }
+    }
+
     /// Forgets where a consumer is (C4).
     pub(super) fn clear_place(&mut self, slot: usize) {
         if let Some(place) = self.places.get_mut(slot) {

@@ -39,6 +39,7 @@ use crate::wire::frame::decode_message;
 pub use crate::wire::hello::Start;
 use crate::wire::run::Run;
 use crate::wire::session::Side;
+use crate::wire::text;
 
 /// Receives the messages of one service; owned by one reader.
 ///
@@ -328,6 +329,11 @@ impl MessageSource {
     async fn start(&mut self) -> Result<(), SinkError> {
         if self.task.is_some() {
             return Ok(());
+        }
+        if let Some(fault) = self.config.consumer.as_deref().and_then(text::bad_name) {
+            let failure = self.config.failure().phase(Phase::Resolve);
+            let hint = "give `named` 1 to 255 bytes without control characters";
+            return Err(SinkError::InvalidConfig(failure.because(fault).hint(hint)));
         }
         let runtime = Handle::try_current().map_err(|error| {
             SinkError::NoRuntime(

@@ -20,6 +20,8 @@ use super::{negotiation, tcp};
 use super::{not_built_in, password};
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::Phase;
+#[cfg(all(feature = "unix", unix))]
+use crate::security::Identity;
 use crate::security::{Credentials, ListenLimits, Security, TlsMode};
 
 /// Where connections come from.
@@ -187,6 +189,16 @@ impl Place {
         if credentials.is_some() && !line.is_private {
             return Err(in_the_clear());
         }
+        // Whoever can put a socket there would be told the password otherwise.
+        #[cfg(all(feature = "unix", unix))]
+        if credentials.is_some()
+            && let Identity::Uid(uid) = line.identity
+            && !unix::may_see(uid, &self.security.allow_uids)
+        {
+            let cause = format!("user {uid} listens there, who may not see the password");
+            return Err(Unreached::misconfigured(Phase::Handshake, cause)
+                .hint("find out who listens there; if it is right, add the user to `allow_uids`"));
+        }
         Ok(credentials)
     }
 }
@@ -195,4 +207,48 @@ fn in_the_clear() -> Unreached {
     let cause = "a password is never sent in the clear, and this connection would not be encrypted";
     Unreached::misconfigured(Phase::Handshake, cause)
         .hint("set `tls = \"require\"`, or use `tls://`, `wss://` or a Unix socket")
+}
+
+#[cfg(all(test, feature = "unix", unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_shown_only_to_users_who_may_see_it() {
+        let ours = rustix::process::geteuid().as_raw();
+        let strange = ours + 4711;
+        let shown = |uid, allowed: &[u32]| {
+            let security = Security {
+                username: Some("feed".to_owned()),
+                password: Some("s3cr3t-canary".to_owned().into()),
+                allow_uids: allowed.to_vec(),
+                ..Security::default()
+            };
+            let endpoint = "/tmp/x.sock".parse().unwrap();
+            let Target(place) = Target::new(endpoint, security, ListenLimits::default());
+            let line = Line {
+                is_private: true,
+                identity: Identity::Uid(uid),
+                ..Line::new(tokio::io::duplex(1).0)
+            };
+            place.credentials(&line)
+        };
+        for (uid, allowed) in [
+            (ours, &[][..]),
+            (0, &[]),
+            (ours, &[strange]),
+            (strange, &[strange]),
+        ] {
+            assert!(
+                shown(uid, allowed).unwrap().is_some(),
+                "{uid} of {allowed:?}"
+            );
+        }
+        for allowed in [&[][..], &[ours], &[strange + 1]] {
+            let unreached = shown(strange, allowed).unwrap_err();
+            let error = unreached.error(crate::error::Failure::new("x"));
+            assert!(error.is_permanent(), "{error}");
+            assert!(error.to_string().contains(&strange.to_string()), "{error}");
+        }
+    }
 }

@@ -23,6 +23,7 @@ pub(super) async fn dial(path: &Path) -> io::Result<Line> {
     course.step(Phase::Dial, since);
     Ok(Line {
         is_private: true,
+        identity: Identity::Uid(stream.peer_cred()?.uid()),
         course,
         ..Line::new(stream)
     })
@@ -41,10 +42,20 @@ pub(super) fn admit(stream: UnixStream) -> io::Result<Line> {
 /// Returns whether this user may come in: one of these, or where none is named our own and root.
 pub(super) fn may_enter(uid: u32, allowed: &[u32]) -> bool {
     if allowed.is_empty() {
-        uid == 0 || uid == rustix::process::geteuid().as_raw()
+        is_ours(uid)
     } else {
         allowed.contains(&uid)
     }
+}
+
+/// Returns whether a listener of this user may be shown a password: our own, root, and who is named. Another one may
+/// have put its socket where ours was to be.
+pub(super) fn may_see(uid: u32, allowed: &[u32]) -> bool {
+    is_ours(uid) || allowed.contains(&uid)
+}
+
+fn is_ours(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
 /// A bound socket file; removed when dropped, if it is still ours.
@@ -175,6 +186,16 @@ mod tests {
 
     fn directory() -> tempfile::TempDir {
         tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn a_socket_is_for_its_user_and_root_or_exactly_for_those_who_are_named() {
+        let ours = rustix::process::geteuid().as_raw();
+        let strange = ours + 4711;
+        assert!(may_enter(ours, &[]) && may_enter(0, &[]));
+        assert!(!may_enter(strange, &[]));
+        assert!(may_enter(strange, &[1, strange]));
+        assert!(!may_enter(ours, &[strange]) || ours == strange);
     }
 
     #[tokio::test]

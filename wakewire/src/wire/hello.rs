@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 use super::frame::{self, Header, Kind, SEQUENCE_LIMIT};
 use super::negotiation::ProtocolNegotiation;
 use super::session::Position;
+use super::text;
 use super::{ProtocolError, SessionId};
 use crate::security::Credentials;
 
@@ -25,6 +26,7 @@ pub(crate) struct Hello {
     pub(crate) newest: u32,
     /// The service it wants, so that a wrong endpoint is noticed; empty for whichever is served.
     #[n(2)]
+    #[cbor(decode_with = "text::name")]
     pub(crate) service: String,
     /// What it may be sent.
     #[n(3)]
@@ -77,6 +79,7 @@ pub(crate) struct Producer {
 pub(crate) struct Consumer {
     /// The name it is waited for by; none for an unnamed one.
     #[n(0)]
+    #[cbor(decode_with = "text::maybe_name", default)]
     pub(crate) name: Option<String>,
     /// A random number, the same for all connections of one life.
     #[n(1)]
@@ -162,6 +165,7 @@ pub(crate) struct Reject {
     pub(crate) code: Code,
     /// For people.
     #[n(1)]
+    #[cbor(decode_with = "text::remark")]
     pub(crate) text: String,
     /// Not before this many ms; 0 = as the dialer thinks fit.
     #[n(2)]

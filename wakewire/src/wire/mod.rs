@@ -15,6 +15,7 @@ pub(crate) mod session;
 pub(crate) mod temper;
 #[cfg(test)]
 mod tests;
+pub(crate) mod text;
 #[cfg(test)]
 mod vectors;
 

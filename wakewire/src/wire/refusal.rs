@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use minicbor::{Decode, Encode};
 
 use super::frame::{Header, Kind};
-use super::hello;
+use super::{hello, text};
 
 /// What became of a request that is not answered; from the requester, that it is not wanted any more.
 #[derive(Clone, Debug, PartialEq, Eq, Decode, Encode)]
@@ -14,6 +14,7 @@ pub(crate) struct Refusal {
     pub(crate) reason: Reason,
     /// For people.
     #[n(1)]
+    #[cbor(decode_with = "text::remark")]
     pub(crate) text: String,
 }
 

@@ -1,4 +1,4 @@
-//! `docs/guarantees.md` names the test behind each sentence: every test that it names exists.
+//! Documents that name the test behind each sentence: every test that they name exists.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -60,9 +60,11 @@ fn missing(text: &str) -> Vec<String> {
 
 #[test]
 fn every_test_that_is_named_exists() {
-    let text = std::fs::read_to_string(format!("{ROOT}/docs/guarantees.md")).unwrap();
-    assert!(named(&text).len() > 20, "{:?}", named(&text));
-    assert_eq!(missing(&text), Vec::<String>::new());
+    for document in ["guarantees", "security"] {
+        let text = std::fs::read_to_string(format!("{ROOT}/docs/{document}.md")).unwrap();
+        assert!(named(&text).len() > 20, "{document}: {:?}", named(&text));
+        assert_eq!(missing(&text), Vec::<String>::new(), "{document}");
+    }
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn tcp() -> (u16, ServiceConfig) {
 }
 
 /// A source that has bound its endpoint, because it has received something.
-async fn listening(config: &ServiceConfig) -> (SinkFactory, MessageSource) {
+pub(crate) async fn listening(config: &ServiceConfig) -> (SinkFactory, MessageSource) {
     let factory = factory(config);
     let sink = factory.create_sink("ticks").await.unwrap();
     let mut source = factory.create_source("ticks").await.unwrap();
@@ -62,7 +62,11 @@ async fn listening(config: &ServiceConfig) -> (SinkFactory, MessageSource) {
 }
 
 /// A new process's worth of sender: sends one message; returns how long its delivery took.
-async fn good_client(config: &ServiceConfig, source: &mut MessageSource, n: u64) -> Duration {
+pub(crate) async fn good_client(
+    config: &ServiceConfig,
+    source: &mut MessageSource,
+    n: u64,
+) -> Duration {
     let factory = factory(config);
     let start = Instant::now();
     let sink = factory.create_sink("ticks").await.unwrap();
@@ -256,6 +260,40 @@ async fn only_the_right_password_gets_in_and_is_never_told() {
         assert!(!told.contains("s3cr3t"), "{told}");
     }
     good_client(&config, &mut source, 1).await;
+}
+
+#[tokio::test]
+async fn a_password_that_is_changed_counts_from_the_next_connection_on() {
+    let place = Place::new();
+    let (_, open) = unix(&place);
+    let file = place.path().join("password");
+    std::fs::write(&file, "s3cr3t-canary 1\n").unwrap();
+    let listens = ServiceConfig {
+        security: Security {
+            password: Some(Password::File(file.clone())),
+            ..secured(&open, "feed", "").security
+        },
+        ..open.clone()
+    };
+    let (_listener, mut source) = listening(&listens).await;
+    let (old, new) = (
+        secured(&open, "feed", "s3cr3t-canary 1"),
+        secured(&open, "feed", "s3cr3t-canary 2"),
+    );
+    let stays = factory(&old);
+    let sink = stays.create_sink("ticks").await.unwrap();
+    sink.send(numbered(1)).await.unwrap();
+    assert_eq!(number(&soon(source.recv()).await.unwrap().unwrap()), 1);
+
+    std::fs::write(&file, "s3cr3t-canary 2\n").unwrap();
+    let late = factory(&old);
+    let refused = late.create_sink("ticks").await.unwrap();
+    let error = soon(refused.connect()).await.unwrap_err();
+    assert!(matches!(error, SinkError::Unauthorized(_)), "{error}");
+    good_client(&new, &mut source, 2).await;
+    // Whoever is in stays in.
+    sink.send(numbered(3)).await.unwrap();
+    assert_eq!(number(&soon(source.recv()).await.unwrap().unwrap()), 3);
 }
 
 #[tokio::test]

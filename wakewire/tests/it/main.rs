@@ -13,6 +13,8 @@
 )]
 
 mod composite;
+#[cfg(feature = "tls")]
+mod deadline;
 mod direct;
 mod examples;
 mod faults;

@@ -359,3 +359,16 @@ fn what_every_send_moves_stays_small() {
     assert_eq!(size_of::<Message>(), 80);
     assert_eq!(size_of::<wakewire::Sending<'_>>(), 24);
 }
+
+#[tokio::test]
+async fn a_consumer_with_a_name_that_no_relay_takes_is_told_at_once() {
+    let place = Place::new();
+    for name in ["", "a\nb", "\u{1b}[2J", &"x".repeat(256)] {
+        let factory = factory(&place.unix("relay", "relay", ""));
+        let source = factory.create_source("relay").await.unwrap();
+        let error = source.named(name).recv().await.unwrap_err();
+        assert!(matches!(error, SinkError::InvalidConfig(_)), "{error:?}");
+        assert!(error.to_string().contains("the name "), "{error}");
+        assert!(!error.to_string().contains(char::is_control), "{error}");
+    }
+}

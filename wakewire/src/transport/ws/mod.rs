@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite::http::StatusCode;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use self::head::{MOST_HEAD, NoHead};
-use self::request::{Guest, Refusal};
+use self::request::{Guest, Refusal, Site};
 use self::socket::Socket;
 use self::translator::Translator;
 use super::budget::Share;
@@ -99,13 +99,23 @@ pub(super) async fn accept(
     endpoint: &Endpoint,
     share: Share,
 ) -> Result<Line, Unreached> {
-    let Endpoint::WebSocket { path, .. } = endpoint else {
+    let Endpoint::WebSocket {
+        authority, path, ..
+    } = endpoint
+    else {
         let cause = format!("{endpoint} is no WebSocket");
         return Err(Unreached::misconfigured(Phase::Handshake, cause));
     };
     let Line { mut stream, .. } = line;
     let admitted = match head::read(&mut stream, b"GET ").await {
-        Ok((head, ahead)) if ahead.is_empty() => request::admit(&head, path, line.is_private),
+        Ok((head, ahead)) if ahead.is_empty() => {
+            let site = Site {
+                host: &authority.host,
+                path,
+                is_private: line.is_private,
+            };
+            request::admit(&head, &site)
+        }
         Ok(_) => {
             let text = "something follows the request before its answer";
             Err(Refusal::new(StatusCode::BAD_REQUEST, text))

@@ -1,5 +1,7 @@
 //! What a listener makes of the request that opens a WebSocket (RFC 6455 §4.2). No I/O, no clock.
 
+use core::net::IpAddr;
+
 use data_encoding::BASE64;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -52,20 +54,23 @@ impl Refusal {
     }
 }
 
-/// Reads a request for `path`; returns who it is and the answer that lets it in.
-pub(super) fn admit(
-    head: &[u8],
-    path: &str,
-    is_private: bool,
-) -> Result<(Guest, Vec<u8>), Refusal> {
+/// What is served, and how it is reached.
+pub(super) struct Site<'e> {
+    pub(super) host: &'e str,
+    pub(super) path: &'e str,
+    pub(super) is_private: bool,
+}
+
+/// Reads a request for this site; returns who it is and the answer that lets it in.
+pub(super) fn admit(head: &[u8], site: &Site<'_>) -> Result<(Guest, Vec<u8>), Refusal> {
     let request = parse(head)?;
     let headers = request.headers();
-    let (served, _) = split(path);
+    let (served, _) = split(site.path);
     if request.uri().path() != served {
         let text = format!("nothing is served here, only at {served}");
         return Err(Refusal::new(StatusCode::NOT_FOUND, text));
     }
-    if !is_same_origin(headers) {
+    if !is_same_origin(headers, site.host) {
         let text = "pages of other sites may not open connections here";
         return Err(Refusal::new(StatusCode::FORBIDDEN, text));
     }
@@ -80,7 +85,7 @@ pub(super) fn admit(
         Guest::Foreign {
             consumes: consumes(request.uri().query())?,
             // Who sends a password in the clear is not to think that it was good for anything.
-            credentials: credentials(headers).filter(|_| is_private),
+            credentials: credentials(headers).filter(|_| site.is_private),
         }
     };
     let mut answer = Vec::new();
@@ -124,8 +129,9 @@ fn refusal(error: Error) -> Refusal {
     )
 }
 
-/// A browser says for which site it asks, and would let any page talk to a listener on this machine.
-fn is_same_origin(headers: &HeaderMap) -> bool {
+/// A browser says for which site it asks, and would let any page talk to a listener on this machine. Being the same
+/// as `Host` is not enough: a page may have its own name lead here (DNS rebinding), so the name must be ours.
+fn is_same_origin(headers: &HeaderMap, ours: &str) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return true;
     };
@@ -137,7 +143,26 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
-    matches!((authority, host), (Some(authority), Some(host)) if authority.eq_ignore_ascii_case(host))
+    let (Some(authority), Some(host)) = (authority, host) else {
+        return false;
+    };
+    let name = name_of(host);
+    let is_ours = name.parse::<IpAddr>().is_ok()
+        || [ours, "localhost"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known));
+    is_ours && authority.eq_ignore_ascii_case(host)
+}
+
+/// Leaves the port out, and the brackets of an IPv6 address.
+fn name_of(host: &str) -> &str {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    name.strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name)
 }
 
 fn offers_wakewire(headers: &HeaderMap) -> bool {
@@ -195,14 +220,23 @@ mod tests {
         .into_bytes()
     }
 
+    fn admitted(head: &[u8], path: &str, is_private: bool) -> Result<(Guest, Vec<u8>), Refusal> {
+        let site = Site {
+            host: "here",
+            path,
+            is_private,
+        };
+        admit(head, &site)
+    }
+
     fn status(head: &[u8]) -> u16 {
-        admit(head, "/feed", true).unwrap_err().status.as_u16()
+        admitted(head, "/feed", true).unwrap_err().status.as_u16()
     }
 
     #[test]
     fn a_peer_is_told_the_subprotocol_and_a_foreign_client_none() {
         let offer = "Sec-WebSocket-Protocol: chat, wakewire.1\r\n";
-        let (guest, answer) = admit(&request("/feed", offer), "/feed?x=1", false).unwrap();
+        let (guest, answer) = admitted(&request("/feed", offer), "/feed?x=1", false).unwrap();
         assert!(matches!(guest, Guest::Peer));
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 101 "));
@@ -210,7 +244,7 @@ mod tests {
         // The example of RFC 6455 §1.3.
         assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
         let extension = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
-        let (guest, answer) = admit(&request("/feed?a=b", extension), "/feed", false).unwrap();
+        let (guest, answer) = admitted(&request("/feed?a=b", extension), "/feed", false).unwrap();
         assert!(matches!(
             guest,
             Guest::Foreign {
@@ -224,7 +258,7 @@ mod tests {
 
     #[test]
     fn the_query_says_the_role() {
-        let consumes = |target: &str| match admit(&request(target, ""), "/feed", false) {
+        let consumes = |target: &str| match admitted(&request(target, ""), "/feed", false) {
             Ok((Guest::Foreign { consumes, .. }, _)) => Some(consumes),
             Ok(_) | Err(_) => None,
         };
@@ -236,7 +270,7 @@ mod tests {
     #[test]
     fn a_password_counts_only_where_nobody_listens() {
         let header = "Authorization: Basic YWxpY2U6aHVudGVyMg==\r\n";
-        let shown = |is_private| match admit(&request("/feed", header), "/feed", is_private) {
+        let shown = |is_private| match admitted(&request("/feed", header), "/feed", is_private) {
             Ok((Guest::Foreign { credentials, .. }, _)) => credentials,
             other => panic!("{other:?}"),
         };
@@ -251,13 +285,36 @@ mod tests {
         assert_eq!(status(&request("/feed/", "")), 404);
         assert_eq!(status(&request("/feed", "Origin: https://evil\r\n")), 403);
         assert!(
-            admit(
+            admitted(
                 &request("/feed", "Origin: http://here:7000\r\n"),
                 "/feed",
                 false
             )
             .is_ok()
         );
+        // A name that leads here without being ours: `Origin` and `Host` agree, and the page is a stranger's.
+        let ask = |host: &str| {
+            let asked = request("/feed", &format!("Origin: http://{host}\r\n"));
+            let asked = String::from_utf8(asked).unwrap().replace("here:7000", host);
+            admitted(asked.as_bytes(), "/feed", false)
+        };
+        for ours in [
+            "HERE:7000",
+            "here",
+            "localhost:7000",
+            "127.0.0.1:7000",
+            "[::1]:7000",
+        ] {
+            assert!(ask(ours).is_ok(), "{ours}");
+        }
+        for strange in [
+            "rebound.evil:7000",
+            "nothere:7000",
+            "here.evil",
+            "127.0.0.1.evil",
+        ] {
+            assert_eq!(ask(strange).unwrap_err().status, 403, "{strange}");
+        }
         assert_eq!(status(b"GET /feed HTTP/1.1\r\nHost: x\r\n\r\n"), 426);
         assert_eq!(status(b"POST /feed HTTP/1.1\r\nHost: x\r\n\r\n"), 405);
         assert_eq!(status(b"GET /feed HTTP/1.1\r\n\0\r\n\r\n"), 400);
@@ -275,7 +332,7 @@ mod tests {
             let further: String = (5..count).map(|at| format!("X-{at}: y\r\n")).collect();
             request("/feed", &further)
         };
-        assert!(admit(&headers(MOST_HEADERS), "/feed", false).is_ok());
+        assert!(admitted(&headers(MOST_HEADERS), "/feed", false).is_ok());
         assert_eq!(status(&headers(MOST_HEADERS + 1)), 431);
         assert_eq!(status(&headers(MOST_HEADERS * 3)), 431);
     }
