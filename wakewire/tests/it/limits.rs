@@ -13,7 +13,7 @@ use wakewire::{
     SinkError, SinkFactory,
 };
 
-use crate::support::{Place, number, numbered, soon};
+use crate::support::{PATIENCE, Place, number, numbered, soon};
 
 /// One service, made in code.
 #[derive(Debug)]
@@ -109,6 +109,66 @@ async fn ten_thousand_silent_sockets_do_not_keep_a_good_client_out() {
     println!("{many} silent sockets; the slowest of {n} good clients took {slowest:?}");
     // Well below the 5 s after which silent ones are dropped: nobody waited for that.
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+}
+
+/// Says to a child of this process that it is the listener, and where.
+const LISTENS_AT: &str = "WAKEWIRE_TEST_LISTENS_AT";
+
+/// A process that ends with this one.
+struct Child(std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Receives in a process that may open few files.
+async fn receive_with_few_files(endpoint: &str) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = Some(128);
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let factory = factory(&ServiceConfig::direct(endpoint.parse().unwrap()));
+    let mut source = factory.create_source("ticks").await.unwrap();
+    while source.recv().await.unwrap().is_some() {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_sockets_that_take_all_files_do_not_keep_a_good_client_out() {
+    if let Ok(endpoint) = std::env::var(LISTENS_AT) {
+        return receive_with_few_files(&endpoint).await;
+    }
+    raise_files();
+    let (port, config) = tcp();
+    let _child = Child(
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "limits::silent_sockets_that_take_all_files_do_not_keep_a_good_client_out",
+            ])
+            .env(LISTENS_AT, format!("tcp://127.0.0.1:{port}"))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let mut silent = Vec::new();
+    // If each of them kept its place for its five seconds, this would take a minute.
+    let flooded = soon(async {
+        for n in 0..3 {
+            let factory = factory(&config);
+            let sink = factory.create_sink("ticks").await.unwrap();
+            sink.send(numbered(n)).await.unwrap();
+            let report = sink.flush(PATIENCE).await.unwrap();
+            assert!(report.is_complete(), "{report:?}");
+            for _ in 0..1000 {
+                silent.push(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+            }
+        }
+    });
+    flooded.await;
 }
 
 #[tokio::test]
