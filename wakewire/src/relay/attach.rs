@@ -215,7 +215,7 @@ impl Hub {
         false
     }
 
-    /// Takes a consumer's acknowledgement (C4, R5).
+    /// Takes a consumer's acknowledgement (C4, R5); returns whether it says more than its connection has said before.
     ///
     /// # Errors
     ///
@@ -228,23 +228,28 @@ impl Hub {
         sequence: u64,
         now: Instant,
         wake: &mut Wake,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<bool, ProtocolError> {
         let Some(&Role::Consumer(slot)) = self.connections.get(&connection) else {
-            return Ok(());
+            return Ok(true);
         };
-        // C6: an onlooker's acknowledgement is nobody's.
-        let Some(consumer) = self.roster.get_mut(slot).filter(|c| !c.at_most_once) else {
-            return Ok(());
+        let Some(consumer) = self.roster.get_mut(slot) else {
+            return Ok(true);
         };
         let Some(session) = self.sessions.get_mut(origin) else {
             // One that is forgotten here had nothing left to acknowledge.
-            return if self.sessions.was_given(origin) {
-                Ok(())
+            return if self.sessions.was_given(origin) || consumer.at_most_once {
+                Ok(true)
             } else {
                 Err(ProtocolError::UnknownOrigin(origin))
             };
         };
         let place = session.place_mut(slot);
+        let is_news = sequence > place.heard;
+        place.heard = place.heard.max(sequence);
+        // C6: an onlooker's acknowledgement is nobody's.
+        if consumer.at_most_once {
+            return Ok(is_news);
+        }
         if !place.announced {
             return Err(ProtocolError::UnknownOrigin(origin));
         }
@@ -267,7 +272,7 @@ impl Hub {
             note_producer(session, wake);
             self.make_room_for_blocked(wake);
         }
-        Ok(())
+        Ok(is_news)
     }
 
     /// C4: an unnamed consumer is forgotten, a named one keeps its level. Others may have waited for it.

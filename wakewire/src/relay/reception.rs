@@ -1,6 +1,7 @@
 //! Enters one who has greeted into the hub, answers, and serves the connection to its end.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
@@ -52,6 +53,8 @@ pub(super) async fn serve(
         id,
         bell,
         checksummed,
+        loses_frames: config.target.endpoint().loses_frames(),
+        excused: AtomicU64::new(0),
         pulse,
     };
     let Entered {
@@ -95,7 +98,7 @@ pub(super) async fn serve(
     }
     tracing::info!(%service, %who, "connected");
     let end = if origin.is_some() {
-        connection.produce(reader, writer).await
+        connection.produce(reader, writer, welcome.have).await
     } else {
         connection.consume(reader, writer).await
     };

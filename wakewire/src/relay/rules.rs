@@ -101,7 +101,7 @@ impl Relay {
         self.hub
             .consumer_hello(hello, ConnectionId(c), self.now, &mut self.wake)
     }
-    fn ack(&mut self, c: u64, origin: u32, sequence: u64) -> Result<(), ProtocolError> {
+    fn ack(&mut self, c: u64, origin: u32, sequence: u64) -> Result<bool, ProtocolError> {
         let id = ConnectionId(c);
         let result = self
             .hub

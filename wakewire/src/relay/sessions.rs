@@ -12,6 +12,8 @@ pub(super) struct Place {
     pub(super) level: u64,
     /// It was sent, or said that it has, everything up to here.
     pub(super) sent: u64,
+    /// Its connection acknowledged everything up to here.
+    pub(super) heard: u64,
     /// Its hello spoke of this session.
     pub(super) stated: bool,
     /// Its connection knows which session the origin stands for.

@@ -30,6 +30,8 @@ pub(super) struct Connection<'a> {
     unknown: Mutex<Option<u32>>,
     /// Whose frames come over it, by origin.
     origins: Mutex<Vec<Origin>>,
+    /// Up to where the peer has no reason to send anything, if it has to know.
+    heard: Option<u64>,
     pulse: Pulse,
     /// Something was received.
     proved: AtomicBool,
@@ -71,9 +73,17 @@ impl<'a> Connection<'a> {
             loses_frames: endpoint.loses_frames(),
             unknown: Mutex::new(None),
             origins: Mutex::new(origins),
+            heard: None,
             pulse,
             proved: AtomicBool::new(false),
         }
+    }
+
+    /// Says that the peer was told in our `Welcome` that everything up to here is here: rule P4, it sends what follows.
+    pub(super) fn welcomed(mut self, have: u64) -> Self {
+        // Where frames get lost they come twice, too.
+        self.heard = (!self.loses_frames).then_some(have);
+        self
     }
 
     /// Runs it to its end.
@@ -100,6 +110,7 @@ impl<'a> Connection<'a> {
     }
 
     async fn read(&self, reader: &mut Reader) -> End {
+        let mut heard = self.heard;
         loop {
             if !self.inbox.has_room() {
                 self.pulse.pause(true);
@@ -112,7 +123,7 @@ impl<'a> Connection<'a> {
                 Err(error) => return End::Lost(error.to_string()),
             };
             self.proved.store(true, Relaxed);
-            match self.take(piece) {
+            match self.take(piece, &mut heard) {
                 Ok(None) => {}
                 Ok(Some(end)) => return end,
                 Err(error) => return End::Lost(error.to_string()),
@@ -120,9 +131,16 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn take(&self, piece: Piece) -> Result<Option<End>, ProtocolError> {
+    fn take(&self, piece: Piece, heard: &mut Option<u64>) -> Result<Option<End>, ProtocolError> {
         match piece {
             Piece::Run { origin, run } => {
+                if let Some(heard) = heard {
+                    let is_old = run.first <= *heard;
+                    *heard = run.last.max(*heard);
+                    if is_old {
+                        self.pulse.useless(Kind::Data)?;
+                    }
+                }
                 let found = {
                     let origins = self.origins.lock();
                     origins

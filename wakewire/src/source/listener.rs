@@ -112,6 +112,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         told: acked,
     }];
     match Connection::new(&inbox, acker, config.endpoint(), pulse, origins)
+        .welcomed(have)
         .run(reader, writer)
         .await
     {

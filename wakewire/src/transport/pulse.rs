@@ -48,13 +48,18 @@ impl Pulse {
         self.paused.store(paused, Relaxed);
     }
 
-    /// The peer asks whether we are there, or says that it is; it may not do so without measure.
-    pub(crate) fn beat(&self, kind: Kind) -> Result<(), ProtocolError> {
+    /// The peer says what is of no use; it may not do so without measure.
+    pub(crate) fn useless(&self, kind: Kind) -> Result<(), ProtocolError> {
         let now = Instant::now().into_std();
         let mut temper = self.temper.lock();
         temper
             .get_or_insert_with(|| Temper::new(now))
-            .useless(kind, now)?;
+            .useless(kind, now)
+    }
+
+    /// The peer asks whether we are there, or says that it is.
+    pub(crate) fn beat(&self, kind: Kind) -> Result<(), ProtocolError> {
+        self.useless(kind)?;
         if kind == Kind::Ping {
             self.pong.store(true, Relaxed);
         }
