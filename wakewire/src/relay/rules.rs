@@ -304,7 +304,7 @@ fn a_consumer_that_was_here_before_the_producer_counts_c1() {
     relay.data(1, 2, 5).unwrap();
     assert_eq!(relay.news(1), Some((3, true)), "processed in its hello");
     assert_eq!(relay.sent(2), "1d5-5");
-    assert_eq!(relay.ack(2, 1, 5), Ok(()));
+    assert_eq!(relay.ack(2, 1, 5), Ok(true));
 }
 
 #[test]
@@ -532,7 +532,7 @@ fn sessions_are_bounded_and_the_longest_idle_is_forgotten() {
     let welcome = relay.producer(SessionId(3), 1, 3);
     assert_eq!(welcome.origin, 3);
     assert_eq!(relay.sent(9), "3g0");
-    assert_eq!(relay.ack(9, 1, 1), Ok(()), "forgotten, not unknown");
+    assert_eq!(relay.ack(9, 1, 1), Ok(true), "forgotten, not unknown");
     // it comes back as new
     relay.lost(2);
     let welcome = relay.producer(A, 2, 4);

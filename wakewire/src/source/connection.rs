@@ -1,5 +1,6 @@
 //! One connection that messages come from: reads and queues, acknowledges what was processed, watches the pulse.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::transport::pulse::Pulse;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Gap, Reject};
 use crate::wire::scan::Piece;
+use crate::wire::session::MOST_SESSIONS;
 use crate::wire::{ProtocolError, SessionId};
 
 /// A greeted connection of a source.
@@ -28,8 +30,8 @@ pub(super) struct Connection<'a> {
     loses_frames: bool,
     /// The origin to ask for.
     unknown: Mutex<Option<u32>>,
-    /// Whose frames come over it, by origin.
-    origins: Mutex<Vec<Origin>>,
+    /// Whose frames come over it, by their number.
+    origins: Mutex<BTreeMap<u32, Origin>>,
     /// Up to where the peer has no reason to send anything, if it has to know.
     heard: Option<u64>,
     pulse: Pulse,
@@ -40,7 +42,6 @@ pub(super) struct Connection<'a> {
 /// One session on a connection.
 #[derive(Debug)]
 pub(super) struct Origin {
-    pub(super) number: u32,
     pub(super) session: SessionId,
     pub(super) progress: Arc<Progress>,
     /// What the peer has been told.
@@ -64,7 +65,7 @@ impl<'a> Connection<'a> {
         acker: Arc<Acker>,
         endpoint: &Endpoint,
         pulse: Pulse,
-        origins: Vec<Origin>,
+        origins: BTreeMap<u32, Origin>,
     ) -> Self {
         Self {
             inbox,
@@ -144,8 +145,7 @@ impl<'a> Connection<'a> {
                 let found = {
                     let origins = self.origins.lock();
                     origins
-                        .iter()
-                        .find(|known| known.number == origin)
+                        .get(&origin)
                         .map(|known| (known.session, Arc::clone(&known.progress)))
                 };
                 let Some((session, progress)) = found else {
@@ -162,7 +162,7 @@ impl<'a> Connection<'a> {
                 }
             }
             Piece::Control { header, body } => match header.kind {
-                Kind::Gap => self.gap(header.origin, hello::decode(Kind::Gap, &body)?),
+                Kind::Gap => self.gap(header.origin, hello::decode(Kind::Gap, &body)?)?,
                 kind @ (Kind::Ping | Kind::Pong) => {
                     self.pulse.beat(kind)?;
                     self.acker.urge();
@@ -182,23 +182,28 @@ impl<'a> Connection<'a> {
             after,
             filtered,
         }: Gap,
-    ) {
+    ) -> Result<(), ProtocolError> {
         let progress = self.inbox.gap(session, after, filtered, &self.acker);
         let mut origins = self.origins.lock();
-        match origins.iter_mut().find(|known| known.number == number) {
-            Some(known) => (known.session, known.progress) = (session, progress),
-            None => origins.push(Origin {
-                number,
+        if let Some(known) = origins.get_mut(&number) {
+            (known.session, known.progress) = (session, progress);
+        } else if origins.len() < MOST_ORIGINS {
+            let told = 0;
+            let origin = Origin {
                 session,
                 progress,
-                told: 0,
-            }),
+                told,
+            };
+            origins.insert(number, origin);
+        } else {
+            return Err(ProtocolError::TooManyOrigins(MOST_ORIGINS));
         }
+        Ok(())
     }
 
     fn untell(&self, number: u32) {
         let mut origins = self.origins.lock();
-        if let Some(known) = origins.iter_mut().find(|known| known.number == number) {
+        if let Some(known) = origins.get_mut(&number) {
             known.told = 0;
         }
         drop(origins);
@@ -235,7 +240,7 @@ impl<'a> Connection<'a> {
     fn has_news(&self) -> bool {
         self.origins
             .lock()
-            .iter()
+            .values()
             .any(|origin| origin.progress.processed() > origin.told)
     }
 
@@ -248,14 +253,14 @@ impl<'a> Connection<'a> {
             };
             frame::encode_control(header, &[], self.checksummed, bytes);
         }
-        for origin in self.origins.lock().iter_mut() {
+        for (&number, origin) in self.origins.lock().iter_mut() {
             let processed = origin.progress.processed();
             if processed > origin.told {
                 origin.told = processed;
                 // The listener of a direct service is the one consumer there is.
                 let header = Header {
                     sequence: processed,
-                    origin: origin.number,
+                    origin: number,
                     message_type: 1,
                     ..Header::control(Kind::Ack)
                 };
@@ -265,5 +270,37 @@ impl<'a> Connection<'a> {
     }
 }
 
+/// How many origins one connection names: all the sessions that a relay knows when it begins, and as many that come
+/// later. What is named beyond that is named on a new connection, without those that the relay has forgotten by then.
+const MOST_ORIGINS: usize = 2 * MOST_SESSIONS;
+
 /// How long a peer may take to hear a goodbye.
 const LINGER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::memory;
+    use crate::wire::session::Side;
+
+    #[tokio::test]
+    async fn a_relay_names_so_many_origins_and_not_one_more() {
+        let inbox = Inbox::new(Side::Consumer);
+        let endpoint: Endpoint = "/s".parse().unwrap();
+        let acker = Arc::default();
+        let connection =
+            Connection::new(&inbox, acker, &endpoint, memory::pulse(), BTreeMap::new());
+        let gap = |session| Gap {
+            session: SessionId(session),
+            after: 7,
+            filtered: false,
+        };
+        let most = u32::try_from(MOST_ORIGINS).unwrap();
+        for number in (1..=most).rev() {
+            connection.gap(number, gap(u128::from(number % 9))).unwrap();
+        }
+        let refused = connection.gap(most + 1, gap(1)).unwrap_err();
+        assert_eq!(refused, ProtocolError::TooManyOrigins(MOST_ORIGINS));
+        connection.gap(1, gap(2)).unwrap();
+    }
+}

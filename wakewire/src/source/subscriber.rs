@@ -1,5 +1,6 @@
 //! The receiving end of a relay: attaches lazily, heals by itself, goes on where it was.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -53,7 +54,7 @@ pub(super) async fn run(config: SourceConfig, inbox: Arc<Inbox>, acker: Arc<Acke
             Arc::clone(&acker),
             config.endpoint(),
             pulse,
-            Vec::new(),
+            BTreeMap::new(),
         );
         let end = connection.run(reader, writer).await;
         if connection.has_received() {
