@@ -60,6 +60,7 @@ fn every_link_in_the_documents_leads_to_a_file() {
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
+        "docs/connections.md",
         "docs/guarantees.md",
         "docs/stage-2.md",
     ] {

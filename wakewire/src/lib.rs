@@ -12,7 +12,8 @@
 //!            └────────────────── acknowledged when processed ◄──────────────────────────┘
 //! ```
 //!
-//! Start with [`SinkFactory`], [`MessageSink`] and [`MessageSource`].
+//! Start with [`SinkFactory`], [`MessageSink`] and [`MessageSource`]; for requests and answers with
+//! [`connection::ConnectionManager`] and [`source::serve`].
 //!
 //! # What `Ok` means
 //!
@@ -85,6 +86,8 @@ pub use wire::negotiation::{NoCommonProtocol, ProtocolNegotiation, ProtocolType}
 mod documents {
     #[doc = include_str!("../../README.md")]
     mod readme {}
+    #[doc = include_str!("../../docs/connections.md")]
+    mod connections {}
     #[doc = include_str!("../../docs/stage-2.md")]
     mod stage_2 {}
 }

@@ -1,10 +1,18 @@
 //! Which of the healthy nodes gets the next request. No I/O, no clock.
 
 /// Which of the healthy nodes gets the next request.
+///
+/// ```
+/// use wakewire::connection::{Balance, ConnectionConfig, ConnectionManager};
+///
+/// let config = ConnectionConfig { hosts: vec!["db1".into(), "db2".into()], ..ConnectionConfig::default() };
+/// let manager = ConnectionManager::new(&config)?.with_balance(Balance::RoundRobin);
+/// # drop(manager); Ok::<(), wakewire::SinkError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Balance {
-    /// Of two nodes chosen at random, the one with fewer requests in flight. The default: as good as asking all of
+    /// Of two nodes chosen at random, the one where fewer use a connection or wait for one. The default: as good as asking all of
     /// them, and unlike that it does not send everybody to the same node at once (Mitzenmacher's power of two
     /// choices; Finagle's and tower's default).
     #[default]

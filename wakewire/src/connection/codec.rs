@@ -9,7 +9,9 @@ pub type CodecError = Box<dyn Error + Send + Sync>;
 
 /// Turns a type of yours into [`Message`]s and back, so that a [`Connection`](super::Connection) speaks that type.
 ///
-/// What it refuses to encode is never sent; an answer that it refuses to decode is an error of that request only.
+/// What it refuses to encode is never sent (`SendFailed`); an answer that it refuses to decode is an error of that
+/// request only (`RequestFailed`). An error that returns a message returns it encoded. It is given to
+/// [`Connection::open_with`](super::Connection::open_with); a server has none: its handler speaks of messages.
 ///
 /// ```
 /// use wakewire::Message;

@@ -44,12 +44,13 @@ pub struct ConnectionConfig {
     pub hosts: Vec<String>,
     /// Who we are, for nodes that ask.
     pub username: Option<String>,
-    /// What proves it. Goes over TLS or a Unix socket only, and is shown by nothing.
+    /// What proves it; needs `username`. Goes over TLS or a Unix socket only, and is shown by nothing.
     #[serde(deserialize_with = "password")]
     pub password: Option<SecretString>,
     /// Whether every node that is not a Unix socket is reached by TLS, and never otherwise. Default `false`.
     pub enable_tls: bool,
-    /// How long one network operation may take. Default 5000, as in NATS.
+    /// How long one network operation may take, in milliseconds: opening a connection, a request with its answer, a
+    /// check of a node. Default 5000, as in NATS; up to an hour.
     pub timeout_ms: u64,
     /// The certificates that are trusted, in PEM. Default: the system's.
     pub ca: Option<PathBuf>,
@@ -99,10 +100,11 @@ impl Default for ConnectionConfig {
     reason = "users write it as a literal with `..Default::default()`"
 )]
 pub struct PoolConfig {
-    /// How many are kept open once the pool was used; before that, none is opened. Default 5.
+    /// How many are kept open once the pool was used, so that a burst finds them; before that, none is opened. With 0 a
+    /// pool that is not used falls asleep. Default 5.
     pub min_connections: usize,
     /// How many there are at most, those being opened included. Default 20. One that is being closed is not counted: a
-    /// peer that has gone silent must not hold up the next.
+    /// peer that has gone silent must not hold up the next. Each serves one operation at a time. Up to 10,000.
     pub max_connections: usize,
     /// How long a caller waits for a connection, and how long opening one may take. Default 5000.
     pub connection_timeout_ms: u64,

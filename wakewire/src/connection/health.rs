@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use crate::backoff::LazyConfig;
 
 /// Which node: where it is, as its endpoint is written.
+///
+/// That is the host as configured with what it left out: `db1` is `tcp://db1:7000`, or `tls://db1:7000` with
+/// `enable_tls`. It names a place in the configuration, not a process;
+/// [`Connection::node_id`](super::Connection::node_id) is the number of a process.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(Arc<str>);
 
@@ -49,6 +53,18 @@ impl Timestamp {
 }
 
 /// What is known of a node's health.
+///
+/// ```
+/// use wakewire::connection::{ConnectionConfig, ConnectionManager, NodeId, Timestamp};
+///
+/// let config = ConnectionConfig { hosts: vec!["db1".into(), "db2".into()], ..ConnectionConfig::default() };
+/// let manager = ConnectionManager::new(&config)?;
+/// assert!(manager.mark_node_unhealthy(&NodeId::from("tcp://db2:7000")));
+/// let [one, two] = &manager.node_health()[..] else { unreachable!() };
+/// assert!(one.is_healthy && !two.is_healthy);
+/// assert_eq!((two.last_check, two.consecutive_failures), (Timestamp::NEVER, 0)); // it was by hand
+/// # Ok::<(), wakewire::SinkError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeHealth {
@@ -58,7 +74,7 @@ pub struct NodeHealth {
     pub is_healthy: bool,
     /// When it was last checked by a ping; [`Timestamp::NEVER`] if it was not.
     pub last_check: Timestamp,
-    /// How many requests and checks failed in a row.
+    /// How many requests and checks failed in a row. From 5 failed requests on it is out, unless it is the last.
     pub consecutive_failures: u32,
 }
 

@@ -23,7 +23,8 @@ use crate::error::{Phase, SinkError};
 ///
 /// It can when nobody answered, or the peer had too much to do, or the connection broke or the time ran out before the
 /// request was written: its message is in the error, or the phase is one before writing. It cannot when the peer does
-/// not let us in, speaks another version, shows the wrong certificate or calls the request bad.
+/// not let us in, speaks another version, shows the wrong certificate or calls the request bad. `docs/connections.md`
+/// has the whole table.
 ///
 /// ```
 /// use wakewire::connection::{is_retryable, is_retryable_if_idempotent};
@@ -151,6 +152,17 @@ impl RetryConfig {
 ///
 /// Clones share one budget. Without it a cluster in trouble is asked four times as much as one in health, and stays in
 /// trouble. The numbers are Finagle's and tower's.
+///
+/// ```
+/// use wakewire::connection::{Retrier, RetryBudget, RetryConfig};
+///
+/// let budget = RetryBudget::new();
+/// assert_eq!(budget.left(), 100); // ten a second, over ten seconds
+/// // Reads and writes of one cluster: together they ask it no more often than this.
+/// let reads = Retrier::new(RetryConfig::default()).with_budget(budget.clone()).idempotent();
+/// let writes = Retrier::new(RetryConfig::default()).with_budget(budget);
+/// # drop((reads, writes));
+/// ```
 #[derive(Clone)]
 pub struct RetryBudget(Arc<Mutex<Window>>);
 
@@ -246,6 +258,9 @@ impl Retrier {
     /// Calls `operation` until it succeeds, fails in a way that repeating cannot help, was repeated `max_retries`
     /// times, or the budget is used up.
     ///
+    /// The error alone decides: an operation that makes several requests is repeated as a whole. There is no limit over
+    /// all attempts; a timeout around it is one.
+    ///
     /// # Errors
     ///
     /// The last error of `operation`.
@@ -272,11 +287,11 @@ impl Retrier {
             };
             // Outside of a runtime nobody could wait.
             if !retryable || retries >= self.config.max_retries || Handle::try_current().is_err() {
-                return Err(error);
+                return Err(error.after(retries + 1));
             }
             if !self.budget.take() {
                 tracing::debug!(%error, retries, "not repeated: the retry budget is used up");
-                return Err(error);
+                return Err(error.after(retries + 1));
             }
             retries += 1;
             let pause = self.config.delay(retries, rand::random());
@@ -288,6 +303,22 @@ impl Retrier {
 
 /// Calls `operation` until it succeeds or repeating cannot help, at most `max_retries` times more: a [`Retrier`] with
 /// a budget of its own, for something that must not be processed twice.
+///
+/// Each call has a fresh budget, so many calls bound each other in nothing: for those keep a [`Retrier`]. It is not the
+/// `execute` of a manager: `operation` chooses its node itself.
+///
+/// ```
+/// use wakewire::connection::{Connection, ConnectionSettings, RetryConfig, execute_with_retry};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let eager = RetryConfig { initial_backoff_ms: 1, max_backoff_ms: 5, ..RetryConfig::default() };
+/// let opened = execute_with_retry(&eager, || {
+///     Connection::open("unix:///nobody/listens.sock", ConnectionSettings::default())
+/// });
+/// let error = opened.await.unwrap_err(); // of the fourth attempt
+/// assert!(matches!(error, wakewire::SinkError::ConnectionFailed(_)));
+/// # });
+/// ```
 ///
 /// # Errors
 ///

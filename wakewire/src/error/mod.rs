@@ -25,7 +25,7 @@ use crate::message::Message;
 ///     Failure::new("market_data_relay").endpoint("unix:///run/md.sock").phase(Phase::Dial).attempts(4),
 /// )
 /// .returning(Message::new("tick"));
-/// assert!(error.to_string().contains("market_data_relay"));
+/// assert!(error.to_string().starts_with("service `market_data_relay` at unix:///run/md.sock: no connection"));
 /// assert_eq!(error.failure().attempts_made(), 4);
 /// assert_eq!(&error.into_message().unwrap().payload[..], b"tick");
 /// ```
@@ -99,6 +99,13 @@ impl SinkError {
     #[must_use]
     pub fn returning(mut self, message: Message) -> Self {
         self.failure_mut().0.message = Some(message);
+        self
+    }
+
+    /// Says after how many attempts in a row it was given up.
+    #[must_use]
+    pub(crate) fn after(mut self, attempts: u32) -> Self {
+        self.failure_mut().0.attempts = attempts;
         self
     }
 
@@ -215,12 +222,11 @@ impl SinkError {
 impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let details = &self.failure().0;
-        if !details.service.is_empty() {
-            write!(f, "service `{}`", details.service)?;
-            if !details.endpoint.is_empty() {
-                write!(f, " at {}", details.endpoint)?;
-            }
-            f.write_str(": ")?;
+        match (&*details.service, &*details.endpoint) {
+            ("", "") => {}
+            ("", endpoint) => write!(f, "{endpoint}: ")?,
+            (service, "") => write!(f, "service `{service}`: ")?,
+            (service, endpoint) => write!(f, "service `{service}` at {endpoint}: ")?,
         }
         f.write_str(self.what())?;
         if let Some(phase) = details.phase {

@@ -90,6 +90,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn small_frames_leave_at_once_and_a_dead_peer_is_noticed() {
+        let authority = Authority {
+            host: "127.0.0.1".to_owned(),
+            port: 0,
+        };
+        let listener = Listener::bind(&authority).await.unwrap();
+        let address = listener.0.local_addr().unwrap();
+        let (dialled, accepted) = tokio::join!(connect(address), listener.accept());
+        for (stream, _) in [dialled.unwrap(), accepted.unwrap()] {
+            assert!(stream.nodelay().unwrap());
+            assert!(SockRef::from(&stream).keepalive().unwrap());
+        }
+    }
+
+    #[tokio::test]
     async fn an_ipv6_literal_is_dialled_and_listened_at() {
         if let Err(error) = std::net::TcpListener::bind("[::1]:0") {
             println!("NOT TESTED: this machine has no IPv6 loopback: {error}");

@@ -86,6 +86,19 @@ async fn composites() {
     }
 }
 
+#[tokio::test]
+async fn requests() {
+    let output = output("requests").await;
+    let lines: Vec<_> = output.lines().collect();
+    let [first, one, two, last] = lines[..] else {
+        panic!("{output}");
+    };
+    assert!(first.starts_with("400 questions, 0 lost: "), "{output}");
+    assert!(one.ends_with("/one.sock is out"), "{output}");
+    assert!(two.ends_with("/two.sock is well"), "{output}");
+    assert_eq!(last, "everything is closed: true, given up: 0");
+}
+
 #[test]
 fn every_example_is_run_here() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
@@ -96,6 +109,13 @@ fn every_example_is_run_here() {
     examples.sort_unstable();
     assert_eq!(
         examples,
-        ["composites", "hello", "own_sink", "relay", "two_registries"]
+        [
+            "composites",
+            "hello",
+            "own_sink",
+            "relay",
+            "requests",
+            "two_registries"
+        ]
     );
 }

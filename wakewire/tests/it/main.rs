@@ -16,6 +16,7 @@ mod composite;
 #[cfg(feature = "tls")]
 mod deadline;
 mod direct;
+mod documents;
 mod examples;
 mod faults;
 mod foreign;

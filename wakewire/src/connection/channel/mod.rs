@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout};
 use self::driver::Driving;
 pub use self::settings::ConnectionSettings;
 use self::shared::Shared;
+use self::ticket::after;
 use super::codec::{MessageCodec, Plain};
 use crate::endpoint::{Endpoint, EndpointError, Scheme};
 use crate::error::{Failure, Phase, SinkError};
@@ -86,7 +87,7 @@ impl Connection {
     /// # Errors
     ///
     /// `ConnectionFailed` when nobody answers in time; `Unauthorized`, `Protocol` or `Overloaded` when the peer does
-    /// not take us; `InvalidConfig` for what is no endpoint; `NoRuntime` outside of tokio.
+    /// not take us; `InvalidConfig` for no endpoint, or a password in the clear; `NoRuntime` outside of tokio.
     ///
     /// # Cancel safety
     ///
@@ -218,8 +219,8 @@ impl<C: MessageCodec> Connection<C> {
         within: Duration,
     ) -> Result<C::Item, SinkError> {
         let message = self.encode(item.borrow())?;
-        let deadline = Instant::now() + within;
         let shared = &self.held.shared;
+        let deadline = after(within);
         let answer = shared.send(Kind::Request, message, deadline).await?;
         self.decode(answer)
     }
@@ -237,7 +238,7 @@ impl<C: MessageCodec> Connection<C> {
     pub async fn send_message(&self, item: impl Borrow<C::Item>) -> Result<(), SinkError> {
         let message = self.encode(item.borrow())?;
         let shared = &self.held.shared;
-        let deadline = Instant::now() + shared.settings.timeout;
+        let deadline = after(shared.settings.timeout);
         shared.send(Kind::Data, message, deadline).await.map(drop)
     }
 
@@ -294,7 +295,7 @@ impl<C: MessageCodec> Connection<C> {
         (idle_ms > 0).then(|| Duration::from_millis(u64::from(idle_ms)))
     }
 
-    /// Returns how many requests and messages are under way.
+    /// Returns how many requests and messages are under way. Those that wait for their turn are not among them.
     pub fn in_flight(&self) -> usize {
         self.held.shared.in_flight()
     }

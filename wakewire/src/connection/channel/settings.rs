@@ -28,7 +28,8 @@ pub struct ConnectionSettings {
     pub security: Security,
     /// How long one operation may take: opening, sending, a request with its answer. Default 5 s.
     pub timeout: Duration,
-    /// How many requests may be open at a time; further ones wait. The peer may allow fewer. Default 1024.
+    /// How many requests may be open at a time; further ones wait. The peer may allow fewer: a server of ours 256.
+    /// Default 1024.
     pub in_flight: u32,
     /// The largest payload that the peer may send. Default 1 MiB.
     pub max_message_bytes: usize,

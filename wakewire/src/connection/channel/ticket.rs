@@ -1,5 +1,7 @@
 //! What is under way for one caller.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
@@ -7,6 +9,14 @@ use super::shared::Shared;
 use crate::error::{Phase, SinkError};
 use crate::message::Message;
 use crate::wire::frame::{self, Carrier, Kind};
+
+/// Returns the moment so long from now; one that no clock can show is a lifetime away.
+pub(super) fn after(within: Duration) -> Instant {
+    Instant::now() + within.min(LIFETIME)
+}
+
+/// Thirty years.
+const LIFETIME: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// What is under way; when it is dropped before it is settled, it is forgotten on both sides.
 pub(super) struct Ticket<'a> {

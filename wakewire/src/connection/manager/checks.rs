@@ -94,7 +94,8 @@ impl<C: NodeConnection> Checker<C> {
                     () = self.shared.changed.notified() => {}
                 }
             } else {
-                check_all(&self.shared, due, LIMIT, &runtime).await;
+                let within = self.shared.timeout;
+                check_all(&self.shared, due, within, &runtime).await;
             }
         }
     }
@@ -164,6 +165,3 @@ async fn ping<C: NodeConnection>(shared: &Shared<C>, index: usize, limit: Durati
     }
     is_well
 }
-
-/// How long the check of a node that is out may take.
-const LIMIT: Duration = Duration::from_secs(1);

@@ -28,7 +28,8 @@ impl<C: NodeConnection> Shared<C> {
             failed.store(index, Ordering::Relaxed);
             let blame = result.as_ref().map_or_else(blame, |_| Blame::Nobody);
             self.record(index, blame);
-            if blame == Blame::Node {
+            // Who says that it has too much to do has not gone silent, and has no time to greet us anew.
+            if blame == Blame::Node && !matches!(result, Err(SinkError::Overloaded(_))) {
                 connection.discard();
             }
             result

@@ -148,7 +148,7 @@ impl<C: NodeConnection> ConnectionManager<C> {
         })
     }
 
-    /// Sets how requests are spread.
+    /// Sets how requests are spread over the healthy nodes; [`Balance::LeastLoaded`] by default.
     #[must_use]
     pub fn with_balance(self, balance: Balance) -> Self {
         self.shared.standing.lock().balance = balance;
@@ -176,8 +176,30 @@ impl<C: NodeConnection> ConnectionManager<C> {
     /// Does something on a connection to a node that is well, and repeats it, on another node if there is one, when
     /// it was certainly not processed.
     ///
-    /// `operation` may keep the connection only as long as its future lives. One that breaks or goes silent under it is
-    /// not used again.
+    /// It is called anew for each attempt. It has the connection for itself, and may keep it only as long as its future
+    /// lives: at most `max_connections` operations are under way at one node. A connection that breaks or goes silent
+    /// under it is not used again.
+    ///
+    /// Its error decides, about the node's health too: let it be one request, or several that may be repeated together,
+    /// and return what the connection said. There is no limit over all attempts; a timeout around it is one.
+    ///
+    /// ```no_run
+    /// # use wakewire::connection::{ConnectionConfig, ConnectionManager};
+    /// # #[tokio::main] async fn main() {
+    /// # let manager = ConnectionManager::new(&ConnectionConfig::default()).unwrap();
+    /// use wakewire::Message;
+    ///
+    /// let order = &Message::new("buy 7");
+    /// let answer = manager
+    ///     .execute(|connection| async move { connection.send_request(order).await })
+    ///     .await;
+    /// match answer {
+    ///     Ok(answer) => println!("{} bytes", answer.payload.len()),
+    ///     Err(error) if error.failure().message().is_some() => println!("nobody has it: {error}"),
+    ///     Err(error) => println!("somebody may have it: {error}"),
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -217,7 +239,8 @@ impl<C: NodeConnection> ConnectionManager<C> {
     ///
     /// A node that does not answer within `timeout_ms`, asked up to three times, is unhealthy from now on: one that
     /// refuses, one that accepts and closes, one that accepts and is silent. One that answers twice is healthy again,
-    /// unless it has been put out repeatedly and its time is not over.
+    /// unless it has been put out repeatedly and its time is not over. Nodes that no connection is open to are dialled.
+    /// Outside of a runtime nothing is asked.
     ///
     /// # Cancel safety
     ///
@@ -242,8 +265,8 @@ impl<C: NodeConnection> ConnectionManager<C> {
             .collect()
     }
 
-    /// Puts a node out by hand: it gets no request, whatever checks say, until it is marked healthy again. Returns
-    /// whether there is such a node.
+    /// Puts a node out by hand: it gets no request, whatever checks say, until it is marked healthy again. What is under
+    /// way there goes on. Returns whether there is such a node: the id is the one in [`node_health`](Self::node_health).
     pub fn mark_node_unhealthy(&self, node_id: &NodeId) -> bool {
         let Some(index) = self.shared.index(node_id) else {
             return false;
@@ -281,8 +304,11 @@ impl<C: NodeConnection> ConnectionManager<C> {
             .collect()
     }
 
-    /// Closes everything for good, within this time: see [`ConnectionPool::close`]. Afterwards no task and no connection is left,
-    /// and every call gets `Closed`.
+    /// Closes everything for good, within this time, and always returns by then.
+    ///
+    /// Whoever waits gets `Closed`. What lies idle is closed at once, with a goodbye; what is in use when it comes back,
+    /// at the latest when three quarters of the time are over. Afterwards no task and no connection is left, and every
+    /// call gets `Closed`.
     ///
     /// # Cancel safety
     ///

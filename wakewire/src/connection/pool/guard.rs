@@ -50,7 +50,8 @@ impl<C: Pooled> Drop for Waiting<'_, C> {
 /// A connection out of a pool, for one user; it returns itself when it is dropped, in a panic and outside of a runtime
 /// too.
 ///
-/// One that is not open any more is closed instead, and so is one that the user [discards](Self::discard).
+/// One that is not open any more is closed instead, and so is one that the user [discards](Self::discard). It is used
+/// as what it holds ([`Deref`]); a clone of the [`Connection`] that outlives it is shared with the next user.
 pub struct PooledConnection<C: Pooled = Connection> {
     shared: Arc<Shared<C>>,
     connection: Arc<C>,

@@ -49,6 +49,39 @@ use crate::error::{Failure, Phase, SinkError};
 ///
 /// Unused, a pool has no task; while it holds anything it has one, and one for each connection that is being opened or
 /// closed.
+///
+/// A [`ConnectionManager`](super::ConnectionManager) has one for each node. By itself a pool is for a single node, or
+/// for connections of another kind: whatever is [`Pooled`].
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let directory = std::env::temp_dir().join(format!("wakewire-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&directory).unwrap();
+/// # let url = format!("unix://{}", directory.join("pool.sock").display());
+/// use std::time::Duration;
+/// use wakewire::Message;
+/// use wakewire::connection::{Connection, ConnectionPool, ConnectionSettings, PoolConfig};
+/// use wakewire::source::serve;
+///
+/// let server = serve(url.as_str(), |request| async move { Ok(request.message) }).start().await?;
+///
+/// let config = PoolConfig { min_connections: 0, max_connections: 2, ..PoolConfig::default() };
+/// let pool = ConnectionPool::new(url.as_str(), config, {
+///     let url = url.clone();
+///     move || Connection::open(url.clone(), ConnectionSettings::default())
+/// })?;
+/// for _ in 0..10 {
+///     let connection = pool.get_connection().await?; // goes back when it is dropped
+///     connection.send_request(Message::new("ping")).await?;
+/// }
+/// assert_eq!(pool.statistics().opened, 1);
+///
+/// let report = pool.close(Duration::from_secs(1)).await;
+/// assert_eq!((report.closed, report.finished), (1, true));
+/// server.close(Duration::from_secs(1)).await;
+/// # Ok::<(), wakewire::SinkError>(())
+/// # }).unwrap();
+/// ```
 pub struct ConnectionPool<C: Pooled = Connection> {
     shared: Arc<Shared<C>>,
 }
@@ -65,7 +98,9 @@ struct Shared<C: Pooled> {
 }
 
 impl<C: Pooled> ConnectionPool<C> {
-    /// Makes an empty pool for this node; `open` is called whenever a connection is needed.
+    /// Makes an empty pool; `open` is called whenever a connection is needed, and given `connection_timeout_ms`.
+    ///
+    /// `node` says in errors and logs which node it is: its endpoint.
     ///
     /// # Errors
     ///

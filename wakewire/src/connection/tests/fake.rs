@@ -20,6 +20,8 @@ pub(in crate::connection) enum Mood {
     HangsUp,
     /// Accepts, and answers nothing.
     Silent,
+    /// Accepts, and says that it has too much to do.
+    Overloaded,
     /// Accepts nobody and refuses nobody.
     Hangs,
     /// Opening it panics.
@@ -129,7 +131,11 @@ impl Node {
             }
             Mood::Hangs => std::future::pending().await,
             Mood::Panics => panic!("as told"),
-            Mood::Well | Mood::Silent | Mood::HangsUp | Mood::PanicsWhenAsked => {}
+            Mood::Well
+            | Mood::Silent
+            | Mood::Overloaded
+            | Mood::HangsUp
+            | Mood::PanicsWhenAsked => {}
         }
         let line = Arc::new(Line {
             open: AtomicBool::new(true),
@@ -164,6 +170,9 @@ impl Fake {
         if self.node.mood() == Mood::Silent {
             tokio::time::sleep(Duration::from_secs(5)).await;
             return Err(SinkError::Timeout(Failure::new("fake").phase(Phase::Read)));
+        }
+        if self.node.mood() == Mood::Overloaded {
+            return Err(SinkError::Overloaded(Failure::new("fake")));
         }
         if !self.is_open() {
             return Err(SinkError::ConnectionLost(
@@ -204,7 +213,7 @@ impl NodeConnection for Fake {
     async fn ping(&self, within: Duration) -> Result<(), SinkError> {
         let pings = self.node.pings.fetch_add(1, SeqCst);
         match self.node.mood() {
-            Mood::Well if self.is_open() => Ok(()),
+            Mood::Well | Mood::Overloaded if self.is_open() => Ok(()),
             // A hot loop must end for a test to tell of it.
             Mood::PanicsWhenAsked if pings < 1000 => panic!("as told"),
             Mood::Silent => {

@@ -295,6 +295,21 @@ async fn a_failing_node_is_put_out_and_found_again() {
     assert!(tasks() <= warm, "the checker has ended: {} {warm}", tasks());
 }
 
+/// A node is no less well for being far away: a check may take `timeout_ms`, also of a node that is out.
+#[tokio::test(start_paused = true)]
+async fn a_far_node_is_found_again() {
+    let world = World::new(2);
+    world.nodes[0].becomes(Mood::Refuses);
+    for _ in 0..60 {
+        world.request().await.unwrap();
+    }
+    assert_eq!(world.healthy(), [false, true]);
+    world.nodes[0].becomes(Mood::Well);
+    *world.nodes[0].delay.lock() = SECOND * 2;
+    sleep(SECOND * 12).await;
+    assert_eq!(world.healthy(), [true, true]);
+}
+
 /// A check that panics is one that failed, and not one that is due again at once.
 #[tokio::test(start_paused = true)]
 async fn a_ping_that_panics_is_a_failed_one_and_no_hot_loop() {
@@ -382,6 +397,18 @@ async fn what_may_have_been_processed_is_repeated_only_if_that_does_no_harm() {
         world.requests()[0] as u64,
         "what went silent is not used again"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_overloaded_keeps_its_connections() {
+    let world = World::new(1);
+    world.request().await.unwrap();
+    world.nodes[0].becomes(Mood::Overloaded);
+    let error = world.request().await.unwrap_err();
+    assert!(matches!(error, SinkError::Overloaded(_)), "{error}");
+    assert_eq!(world.requests(), [5], "one, and one with three retries");
+    assert_eq!(world.nodes[0].dials(), 1);
+    assert!(world.healthy()[0], "the last one");
 }
 
 /// M37 (6).

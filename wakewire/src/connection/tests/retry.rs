@@ -276,6 +276,20 @@ fn any_config() -> impl Strategy<Value = RetryConfig> {
     )
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_last_error_says_how_often_it_was_tried() {
+    for (max_retries, said) in [(0, "after 1 attempt"), (2, "after 3 attempts")] {
+        let config = RetryConfig {
+            max_retries,
+            ..RetryConfig::default()
+        };
+        let failing = || async { Err::<(), _>(refused()) };
+        let error = execute_with_retry(&config, failing).await.unwrap_err();
+        assert_eq!(error.failure().attempts_made(), max_retries + 1);
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
 proptest! {
     /// M37 (2): delays grow by the multiplier up to the cap, and jitter takes a part of them.
     #[test]

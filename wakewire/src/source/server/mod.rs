@@ -87,6 +87,25 @@ where
 }
 
 /// A server that is not started yet; made by [`serve`].
+///
+/// ```
+/// use std::time::Duration;
+/// use wakewire::source::serve;
+/// use wakewire::{Security, TlsMode};
+///
+/// let server = serve("tcp://0.0.0.0:7000", |request| async move { Ok(request.message) })
+///     .named("prices")
+///     .with_security(Security {
+///         tls: TlsMode::Require,
+///         cert: Some("/etc/wakewire/prices.pem".into()),
+///         key: Some("/etc/wakewire/prices.key".into()),
+///         ..Security::default()
+///     })
+///     .with_max_in_flight(64)
+///     .with_max_message_bytes(64 * 1024)
+///     .with_idle_timeout(Some(Duration::from_secs(300)));
+/// # drop(server);
+/// ```
 #[must_use = "it serves nobody before `run` or `start`"]
 pub struct Server {
     endpoint: Result<Endpoint, EndpointError>,
@@ -101,19 +120,20 @@ pub struct Server {
 }
 
 impl Server {
-    /// Names the service: who asks for another one is refused. Without a name, everybody is served.
+    /// Names the service: who asks for another one is refused. Without a name, the default, everybody is served.
     pub fn named(mut self, service: impl Into<String>) -> Self {
         self.service = service.into();
         self
     }
 
-    /// Says who may come in, and how private it must be.
+    /// Says who may come in, and how private it must be. By default whoever can connect: over a Unix socket our own
+    /// user and root, over TCP everybody.
     pub fn with_security(mut self, security: Security) -> Self {
         self.security = security;
         self
     }
 
-    /// Says how much those who connect may ask for.
+    /// Says how many may connect, and how fast; [`ListenLimits::default`] by default.
     pub fn with_limits(mut self, limits: ListenLimits) -> Self {
         self.limits = limits;
         self
@@ -126,7 +146,8 @@ impl Server {
         self
     }
 
-    /// Bounds the requests of one connection, which its peer is told; at least 1, 256 by default.
+    /// Bounds the requests that one connection has open, which its peer is told; at least 1, 256 by default. Ours waits
+    /// for its turn; what another sends beyond it is refused, unprocessed.
     pub fn with_max_per_connection(mut self, most: usize) -> Self {
         self.max_per_connection = most.max(1);
         self
@@ -139,7 +160,7 @@ impl Server {
     }
 
     /// Closes a connection without requests after this long, and says so in the greeting, so that clients leave
-    /// first; 120 s by default, none for never.
+    /// first (a pool does at 0.8 of it); 120 s by default, none for never.
     pub fn with_idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.idle_timeout = timeout;
         self
@@ -165,7 +186,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// `Io` when the endpoint cannot be bound, `InvalidConfig` when it is none, `NoRuntime` outside of tokio.
+    /// `Io` when the endpoint cannot be bound; `InvalidConfig` when it is none, is to be protected in a way that it
+    /// cannot be, or when a certificate cannot be read; `NoRuntime` outside of tokio.
     ///
     /// # Cancel safety
     ///
@@ -242,6 +264,22 @@ impl House {
 }
 
 /// A server that runs. Dropping it drops every connection and every handler; [`close`](Self::close) lets them finish.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let directory = std::env::temp_dir().join(format!("wakewire-doc-{}", std::process::id()));
+/// # std::fs::create_dir_all(&directory).unwrap();
+/// # let url = format!("unix://{}", directory.join("handle.sock").display());
+/// use std::time::Duration;
+/// use wakewire::source::serve;
+///
+/// let server = serve(url, |request| async move { Ok(request.message) }).start().await?;
+/// // Until somebody says that it is over, such as `tokio::signal::ctrl_c().await`.
+/// let report = server.close(Duration::from_secs(5)).await;
+/// println!("{} answered, {} given up", report.finished, report.cancelled);
+/// # Ok::<(), wakewire::SinkError>(())
+/// # }).unwrap();
+/// ```
 #[must_use = "dropping it ends the server"]
 pub struct ServerHandle {
     house: Arc<House>,

@@ -15,6 +15,20 @@ use crate::wire::frame::{self, Carrier, HEADER, Kind};
 use crate::wire::refusal::{Reason, Refusal};
 
 /// One request, or one message that expects no answer.
+///
+/// ```
+/// use wakewire::Message;
+/// use wakewire::source::{HandlerError, Request};
+///
+/// async fn answer(request: Request) -> Result<Message, HandlerError> {
+///     let who = request.peer().identity(); // such as `uid 1000`
+///     if request.message.payload.is_empty() {
+///         return Err(HandlerError::new(format!("{who} asks nothing")));
+///     }
+///     Ok(request.message)
+/// }
+/// # let _server = wakewire::source::serve("unix:///tmp/x.sock", answer);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request {
@@ -63,7 +77,8 @@ impl Peer {
         self.id
     }
 
-    /// Returns whom it has proved to be, for people.
+    /// Returns whom it has proved to be, for people: `uid 1000` over a Unix socket, `user "desk"` who knows that
+    /// password, `certificate "CN=desk"`, else `nobody in particular`.
     pub fn identity(&self) -> &str {
         &self.identity
     }
@@ -140,7 +155,8 @@ impl fmt::Debug for Peer {
 pub struct HandlerError(Refusal);
 
 impl HandlerError {
-    /// It cannot be answered, and asking again will not help. The peer gets `RequestFailed`.
+    /// It cannot be answered, and asking again will not help. The peer gets `RequestFailed` with this text, of which
+    /// at most 500 characters.
     pub fn new(text: impl Into<String>) -> Self {
         Self::because(Reason::Failed, text.into())
     }

@@ -1,7 +1,7 @@
 //! Datagrams: one frame each, for services that may lose messages.
 //!
 //! Everything above sees a stream of frames. A virtual connection begins when the dialer has proved its address with a
-//! [`cookie`], and the [`opening`] gets the greeting through whatever is lost of it. After that nothing is repeated:
+//! [`mod@cookie`], and the [`opening`] gets the greeting through whatever is lost of it. After that nothing is repeated:
 //! what is lost is missed, what is late is dropped, and a peer that is gone is noticed by its silence, or by the
 //! answer of whoever is there now.
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::task::{JoinHandle, JoinSet};
 use wakewire::connection::{Connection, ConnectionSettings};
-use wakewire::source::{Server, serve};
+use wakewire::source::{HandlerError, Server, serve};
 use wakewire::{Message, SinkError};
 
 use crate::support::{PATIENCE, Place, eventually, factory, number, numbered, soon};
@@ -90,6 +90,70 @@ async fn a_round_trip() {
     assert!(soon(connection.disconnect(Duration::from_secs(5))).await);
     let report = soon(server.close(Duration::from_secs(5))).await;
     assert_eq!((report.finished, report.cancelled), (0, 0));
+}
+
+/// A limit that no clock can show is none.
+#[tokio::test]
+async fn a_request_may_have_all_the_time_in_the_world() {
+    let place = Place::new();
+    let url = unix(&place);
+    let _server = echo(&url).start().await.unwrap();
+    let settings = ConnectionSettings {
+        timeout: Duration::MAX,
+        ..ConnectionSettings::default()
+    };
+    let connection = Connection::open(url.as_str(), settings).await.unwrap();
+    let request = connection.send_request_within(Message::new("x"), Duration::MAX);
+    assert_eq!(&soon(request).await.unwrap().payload[..], b"x");
+    soon(connection.send_message(Message::new("x")))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_fails_its_request_only() {
+    let place = Place::new();
+    let url = unix(&place);
+    let server = serve(url.as_str(), |request| async move {
+        Ok(Message::new(request.message.payload.repeat(2)))
+    });
+    let _server = server.start().await.unwrap();
+    let connection = connect(&url).await;
+    let error = soon(connection.send_request(Message::new(vec![7; 1 << 20])))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, SinkError::RequestFailed(_)), "{error}");
+    assert!(error.to_string().contains("cannot be sent"), "{error}");
+    let next = soon(connection.send_request(Message::new("x"))).await;
+    assert_eq!(&next.unwrap().payload[..], b"xx");
+}
+
+#[tokio::test]
+async fn a_handler_says_why_it_does_not_answer() {
+    let place = Place::new();
+    let url = unix(&place);
+    let server = serve(url.as_str(), |request| async move {
+        match &request.message.payload[..] {
+            b"now" => Ok(request.message),
+            b"later" => Err(HandlerError::overloaded("not now")),
+            _ => Err(HandlerError::new("never".repeat(1000))),
+        }
+    });
+    let _server = server.start().await.unwrap();
+    let connection = connect(&url).await;
+    let ask = async |text| {
+        let request = connection.send_request(Message::new(text));
+        soon(request).await.unwrap_err()
+    };
+    let error = ask("later").await;
+    assert!(matches!(error, SinkError::Overloaded(_)), "{error}");
+    assert!(error.to_string().contains("not now"), "{error}");
+    assert_eq!(error.into_message(), Some(Message::new("later")));
+    let error = ask("x").await;
+    assert!(matches!(error, SinkError::RequestFailed(_)), "{error}");
+    assert_eq!(error.failure().source().unwrap().to_string().len(), 500);
+    assert_eq!(error.into_message(), None);
+    answers(&connection).await;
 }
 
 /// Counts the handlers that are at work; one that is dropped is noticed.
