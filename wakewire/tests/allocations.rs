@@ -1,16 +1,24 @@
-//! What sending costs: no allocation through a lazy sink, or a pool of them, that takes the message at once.
+//! What sending costs: no allocation through a lazy sink, or a pool of them, that takes the message at once. And what
+//! receiving holds: not much more than it counts.
 //!
 //! A binary of its own, since counting replaces the allocator.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use wakewire::sink::PoolConfig;
 use wakewire::{
-    LazyConfig, LazyConnectionPool, LazyMessageSink, Message, MessageSink, Sending, SinkMetadata,
-    TrySendError,
+    LazyConfig, LazyConnectionPool, LazyMessageSink, Message, MessageSink, Sending, SinkFactory,
+    SinkMetadata, TrySendError,
 };
 
 /// Takes everything at once, or lets everything wait.
@@ -113,7 +121,7 @@ fn a_sink_with_a_buffer_allocates_by_the_segment_and_not_by_the_message() {
         .enable_all()
         .build()
         .expect("a runtime of one thread");
-    let factory = wakewire::SinkFactory::from_config_str(
+    let factory = SinkFactory::from_config_str(
         "[services.x]\ntype = 'direct'\nendpoint = 'unix:///tmp/wakewire-nobody.sock'",
     )
     .expect("a sound configuration");
@@ -134,3 +142,125 @@ fn a_sink_with_a_buffer_allocates_by_the_segment_and_not_by_the_message() {
     // 480,000 bytes in segments of 4 KiB, doubling to 128 KiB.
     assert!(counted.count_total < 50, "{counted:?}");
 }
+
+/// What a connection reads into, what a relay or source is, whatever it holds.
+const ROOM: u64 = 2 << 20;
+
+/// New messages of one byte, each before 250 KiB that were there before.
+const NEWS: u64 = 20;
+
+/// What one of them counts for: a header, a byte, and what is counted for each run.
+const COUNTED: u64 = 32 + 1 + 96;
+
+fn frame(kind: u8, sequence: u64, body: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; 32];
+    frame[..4].copy_from_slice(&u32::try_from(body.len()).unwrap_or(0).to_le_bytes());
+    frame[4] = kind;
+    frame[8..16].copy_from_slice(&sequence.to_le_bytes());
+    frame.extend(body);
+    frame
+}
+
+/// Plays a producer that says everything again between its messages, on a thread of its own, whose memory is not
+/// counted; tells when the other side has read it all.
+fn repeat_everything(path: PathBuf) -> oneshot::Receiver<()> {
+    let (tell, told) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut stream = loop {
+            match UnixStream::connect(&path) {
+                Ok(stream) => break stream,
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        // As in docs/wire-protocol.md: versions 1 to 1, any service, a session of ones that owes from 1 on.
+        let mut hello = vec![0xa5, 0x00, 0x01, 0x01, 0x01, 0x02, 0x60];
+        hello.extend([
+            0x03, 0xa3, 0x00, 0x1a, 0, 0x10, 0, 0, 0x01, 0x00, 0x02, 0x00,
+        ]);
+        hello.extend([0x04, 0xa3, 0x00, 0x50]);
+        hello.extend([1; 16]);
+        hello.extend([0x01, 0x01, 0x02, 0xf4]);
+        stream.write_all(&frame(1, 0, &hello)).expect("a peer");
+        let old = vec![0; 250 * 1024];
+        for sequence in 1..=NEWS {
+            stream.write_all(&frame(4, sequence, b"x")).expect("taken");
+            stream.write_all(&frame(4, 1, &old)).expect("borne");
+        }
+        stream.write_all(&frame(10, 0, &[])).expect("a peer");
+        let mut head = [0; 32];
+        loop {
+            stream.read_exact(&mut head).expect("an answer");
+            let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+            let mut body = vec![0; length as usize];
+            stream.read_exact(&mut body).expect("an answer");
+            if head[4] == 11 {
+                break;
+            }
+        }
+        tell.send(()).ok();
+        // It stays until the other side is gone: what a connection holds is to be counted.
+        std::io::copy(&mut stream, &mut std::io::sink()).ok();
+    });
+    told
+}
+
+fn service(kind: &str) -> (tempfile::TempDir, PathBuf, SinkFactory) {
+    let place = tempfile::tempdir().expect("a directory");
+    let path = place.path().join("x.sock");
+    let text = format!(
+        "[services.x]\ntype = '{kind}'\nendpoint = 'unix://{}'",
+        path.display()
+    );
+    let factory = SinkFactory::from_config_str(&text).expect("a sound configuration");
+    (place, path, factory)
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime of one thread")
+}
+
+#[test]
+fn what_a_relay_counts_bounds_what_it_holds() {
+    let (_place, path, factory) = service("relay");
+    let runtime = runtime();
+    let mut relay = runtime.block_on(factory.create_relay("x")).expect("known");
+    let held = measure(|| {
+        runtime.block_on(async {
+            let told = repeat_everything(path);
+            tokio::select! {
+                read = timeout(PATIENCE, told) => read.expect("soon").expect("read"),
+                stopped = relay.run() => panic!("{stopped:?}"),
+            }
+        });
+    });
+    let counted = relay.status().log_bytes as u64;
+    assert_eq!(counted, NEWS * COUNTED);
+    let held = u64::try_from(held.bytes_current).unwrap_or(0);
+    assert!(held < 4 * counted + ROOM, "{held} bytes for {counted}");
+    drop(relay);
+}
+
+#[test]
+fn what_a_listener_counts_bounds_what_it_holds() {
+    let (_place, path, factory) = service("direct");
+    let runtime = runtime();
+    let mut source = runtime.block_on(factory.create_source("x")).expect("known");
+    let held = measure(|| {
+        runtime.block_on(async {
+            let told = repeat_everything(path);
+            // The first one, so that it listens; the others wait in it.
+            let first = timeout(PATIENCE, source.recv()).await.expect("soon");
+            assert!(first.expect("bound").is_some());
+            timeout(PATIENCE, told).await.expect("soon").expect("read");
+        });
+    });
+    let held = u64::try_from(held.bytes_current).unwrap_or(0);
+    assert!(held < 4 * NEWS * COUNTED + ROOM, "{held} bytes");
+    drop(source);
+}
+
+/// Longer than anything here takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,6 +2,8 @@
 
 mod ping;
 mod place;
+#[cfg(test)]
+mod slow;
 
 use std::collections::BTreeMap;
 use std::fmt;

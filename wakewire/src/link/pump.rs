@@ -30,7 +30,6 @@ pub(super) enum End {
 }
 
 /// What the three parts of a connection tell each other.
-#[derive(Default)]
 struct Signals {
     pulse: Pulse,
     /// There has been nothing to do for long enough.
@@ -44,10 +43,15 @@ pub(super) async fn run(shared: &Shared, host: Host) -> (End, bool) {
     let Host {
         reader,
         writer,
+        pulse,
         welcome,
         ..
     } = host;
-    let signals = Signals::default();
+    let signals = Signals {
+        pulse,
+        idle: AtomicBool::new(false),
+        proved: AtomicBool::new(false),
+    };
     let idle = idle_limit(shared.config.idle_timeout, welcome.limits.idle_ms);
     let end = tokio::select! {
         end = read(shared, &signals, reader) => end,
@@ -125,7 +129,6 @@ async fn read(shared: &Shared, signals: &Signals, mut reader: Reader) -> End {
             Ok(None) => return lost(shared, ErrorPhase::Read, "the peer closed the connection"),
             Err(error) => return lost(shared, ErrorPhase::Read, error),
         };
-        signals.pulse.heard();
         let Piece::Control { header, body } = piece else {
             return lost(
                 shared,

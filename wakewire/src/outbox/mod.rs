@@ -345,11 +345,8 @@ impl Outbox {
         if self.tail.is_empty() {
             return;
         }
-        let run = Run {
-            first: self.tail_first,
-            last: self.next - 1,
-            bytes: self.tail.split().freeze(),
-        };
+        let bytes = self.tail.split().freeze();
+        let run = Run::new(self.tail_first, self.next - 1, bytes);
         self.sealed_bytes += run.bytes.len();
         self.tail_first = self.next;
         self.sealed.push_back(Segment::new(run));

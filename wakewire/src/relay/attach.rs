@@ -14,6 +14,11 @@ use crate::wire::session::{MOST_SESSIONS, check_sequence};
 /// to a large log does not keep the others waiting.
 const MOST_PASSED: usize = 8192;
 
+/// Of how many sessions that no producer has announced it is kept what consumers say of them. After a start of the
+/// relay that is what their producers are acknowledged when they come (R1, R5); of one beyond it they send again what
+/// the consumers have, and these drop it and acknowledge it again (K2, K4).
+pub(super) const MOST_STRANGERS: usize = 4096;
+
 impl Hub {
     /// Attaches a consumer (C1, C2). A new connection of the same consumer ends its old one. It is to be polled at
     /// once.
@@ -106,7 +111,19 @@ impl Hub {
             session.leave_place(slot);
         }
         let mut stated = Vec::with_capacity(hello.positions.len());
+        let unknown = |hub: &Self, id| hub.sessions.find(id).is_none();
+        let all = hello.positions.iter();
+        let mut strangers = all.filter(|one| unknown(self, one.session)).count();
         for position in &hello.positions {
+            if unknown(self, position.session) {
+                let left = MOST_STRANGERS.saturating_sub(self.sessions.strangers);
+                strangers -= 1;
+                // The last ones were used last: they are kept.
+                if strangers >= left {
+                    self.sessions.forgetful = true;
+                    continue;
+                }
+            }
             // No room for one more session: the consumer drops what it has, and says again where it is (K2, K4).
             let Some(origin) = self.enter(position.session) else {
                 continue;
@@ -215,7 +232,7 @@ impl Hub {
         false
     }
 
-    /// Takes a consumer's acknowledgement (C4, R5).
+    /// Takes a consumer's acknowledgement (C4, R5); returns whether it says more than its connection has said before.
     ///
     /// # Errors
     ///
@@ -228,23 +245,28 @@ impl Hub {
         sequence: u64,
         now: Instant,
         wake: &mut Wake,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<bool, ProtocolError> {
         let Some(&Role::Consumer(slot)) = self.connections.get(&connection) else {
-            return Ok(());
+            return Ok(true);
         };
-        // C6: an onlooker's acknowledgement is nobody's.
-        let Some(consumer) = self.roster.get_mut(slot).filter(|c| !c.at_most_once) else {
-            return Ok(());
+        let Some(consumer) = self.roster.get_mut(slot) else {
+            return Ok(true);
         };
         let Some(session) = self.sessions.get_mut(origin) else {
             // One that is forgotten here had nothing left to acknowledge.
-            return if self.sessions.was_given(origin) {
-                Ok(())
+            return if self.sessions.was_given(origin) || consumer.at_most_once {
+                Ok(true)
             } else {
                 Err(ProtocolError::UnknownOrigin(origin))
             };
         };
         let place = session.place_mut(slot);
+        let is_news = sequence > place.heard;
+        place.heard = place.heard.max(sequence);
+        // C6: an onlooker's acknowledgement is nobody's.
+        if consumer.at_most_once {
+            return Ok(is_news);
+        }
         if !place.announced {
             return Err(ProtocolError::UnknownOrigin(origin));
         }
@@ -267,7 +289,7 @@ impl Hub {
             note_producer(session, wake);
             self.make_room_for_blocked(wake);
         }
-        Ok(())
+        Ok(is_news)
     }
 
     /// C4: an unnamed consumer is forgotten, a named one keeps its level. Others may have waited for it.

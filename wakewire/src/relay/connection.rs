@@ -1,6 +1,7 @@
 //! One connection of a relay: the bytes of a producer into the hub, or out of it to a consumer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
@@ -10,7 +11,7 @@ use super::effects::{ConnectionId, Offered, Outgoing};
 use super::switchboard::{Bell, Switchboard};
 use crate::transport::door::{Reader, Writer};
 use crate::transport::pulse::Pulse;
-use crate::transport::{write_in_time, write_pieces};
+use crate::transport::write_pieces;
 use crate::wire::ProtocolError;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Gap, Reject};
@@ -23,6 +24,10 @@ pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) bell: Arc<Bell>,
     pub(super) checksummed: bool,
+    /// Over it frames come twice and in any order though everybody is honest.
+    pub(super) loses_frames: bool,
+    /// Acknowledgements that may say nothing new: a consumer says again where it is when it is sent what it has.
+    pub(super) excused: AtomicU64,
     pub(super) pulse: Pulse,
 }
 
@@ -38,10 +43,10 @@ pub(super) enum End {
 }
 
 impl Connection {
-    /// Runs a producer's connection to its end.
-    pub(super) async fn produce(&self, mut reader: Reader, mut writer: Writer) -> End {
+    /// Runs a producer's connection to its end. It was told that everything up to `have` is here.
+    pub(super) async fn produce(&self, mut reader: Reader, mut writer: Writer, have: u64) -> End {
         let end = tokio::select! {
-            end = self.read(&mut reader) => end,
+            end = self.read(&mut reader, Some(have)) => end,
             end = self.acknowledge(&mut writer) => end,
             dead = self.pulse.watch(|| self.bell.poll.notify_one()) => End::Lost(dead.to_owned()),
             code = self.bell.closed() => End::Told(code),
@@ -52,7 +57,7 @@ impl Connection {
     /// Runs a consumer's connection to its end.
     pub(super) async fn consume(&self, mut reader: Reader, mut writer: Writer) -> End {
         let end = tokio::select! {
-            end = self.read(&mut reader) => end,
+            end = self.read(&mut reader, None) => end,
             end = self.forward(&mut writer) => end,
             dead = self.pulse.watch(|| self.bell.poll.notify_one()) => End::Lost(dead.to_owned()),
             code = self.bell.closed() => End::Told(code),
@@ -60,16 +65,22 @@ impl Connection {
         self.part(writer, end).await
     }
 
-    async fn read(&self, reader: &mut Reader) -> End {
+    /// `heard` is up to where a producer need not say anything again.
+    async fn read(&self, reader: &mut Reader, mut heard: Option<u64>) -> End {
         loop {
             let piece = match reader.next().await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => return End::Lost("the peer closed the connection".to_owned()),
                 Err(error) => return End::Lost(error.to_string()),
             };
-            self.pulse.heard();
             let taken = match piece {
-                Piece::Run { run, .. } => self.offer(run).await,
+                Piece::Run { run, .. } => match self.judge(&run, &mut heard) {
+                    Ok(()) => self.offer(run).await,
+                    Err(error) => Err(error),
+                },
+                Piece::Control { header, .. } if header.kind == Kind::Ack && heard.is_some() => {
+                    Err(ProtocolError::Unexpected { kind: Kind::Ack })
+                }
                 Piece::Control { header, .. } => self.control(header),
             };
             match taken {
@@ -78,6 +89,18 @@ impl Connection {
                 Err(error) => return End::Lost(error.to_string()),
             }
         }
+    }
+
+    /// Rule P4: what the `Welcome` said to be here, and what came over this connection, is not sent again. Frames
+    /// between, which an older connection has brought since, may be.
+    fn judge(&self, run: &Run, heard: &mut Option<u64>) -> Result<(), ProtocolError> {
+        let Some(heard) = heard else { return Ok(()) };
+        let is_old = run.first <= *heard;
+        *heard = run.last.max(*heard);
+        if is_old && !self.loses_frames {
+            self.pulse.useless(Kind::Data)?;
+        }
+        Ok(())
     }
 
     /// Rules R3 and R4: into the log, or wait for room and read nothing further.
@@ -106,6 +129,9 @@ impl Connection {
         match header.kind {
             Kind::Ack if header.sequence == 0 && header.message_type == 0 => {
                 let origin = header.origin;
+                if !self.loses_frames {
+                    self.pulse.useless(Kind::Ack)?;
+                }
                 self.board
                     .with(|hub, wake| hub.name_again(self.id, origin, wake));
             }
@@ -114,8 +140,12 @@ impl Connection {
                 let Header {
                     origin, sequence, ..
                 } = header;
-                self.board
+                let is_news = self
+                    .board
                     .with(|hub, wake| hub.acknowledge(self.id, origin, sequence, now, wake))?;
+                if !is_news && !self.loses_frames && !self.excuse() {
+                    self.pulse.useless(Kind::Ack)?;
+                }
             }
             kind @ (Kind::Ping | Kind::Pong) => {
                 self.pulse.beat(kind)?;
@@ -125,6 +155,14 @@ impl Connection {
             kind => return Err(ProtocolError::Unexpected { kind }),
         }
         Ok(None)
+    }
+
+    /// Takes one of the excuses, if there is one left.
+    fn excuse(&self) -> bool {
+        let taken = self
+            .excused
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        taken.is_ok()
     }
 
     /// Tells a producer what may be forgotten (rule R5).
@@ -144,7 +182,7 @@ impl Connection {
                 self.bell.poll.notified().await;
                 continue;
             }
-            if let Err(error) = write_in_time(writer, &bytes).await {
+            if let Err(error) = self.pulse.write_in_time(writer, &bytes).await {
                 return End::Lost(error.to_string());
             }
             bytes.clear();
@@ -160,6 +198,7 @@ impl Connection {
             self.pulse.speak(self.checksummed, &mut control);
             self.board
                 .with(|hub, wake| hub.poll_consumer(self.id, WRITE_LIMIT, &mut outgoing, wake));
+            self.excused.fetch_add(outgoing.len() as u64, Relaxed);
             for one in outgoing.drain(..) {
                 match one {
                     Outgoing::Gap {

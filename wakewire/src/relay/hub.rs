@@ -79,7 +79,8 @@ impl Hub {
         };
         let old = session.connection.replace(connection);
         let is_news = !session.known || session.have < baseline;
-        if !session.known {
+        let is_new = !session.known;
+        if is_new {
             session.known = true;
             session.have = baseline;
             session.acked = baseline;
@@ -90,9 +91,13 @@ impl Hub {
         session.told = session.acked;
         session.told_attached = consumers_attached;
         session.woken = false;
+        let (acked, have) = (session.acked, session.have);
+        if is_new {
+            self.sessions.strangers -= 1;
+        }
         let welcome = Welcome {
-            acked: session.acked,
-            have: session.have,
+            acked,
+            have,
             origin,
             consumers_attached,
         };
@@ -137,6 +142,7 @@ impl Hub {
             });
         }
         run.skip_to(have + 1);
+        run.compact();
         if !self.make_room(cost(&run)) {
             self.blocked.retain(|&(other, _)| other != connection);
             self.blocked.push_back((connection, cost(&run)));

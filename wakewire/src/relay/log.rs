@@ -115,11 +115,7 @@ mod tests {
     use super::*;
 
     fn run(first: u64, bytes: usize) -> Run {
-        Run {
-            first,
-            last: first,
-            bytes: Bytes::from(vec![0; bytes]),
-        }
+        Run::new(first, first, Bytes::from(vec![0; bytes]))
     }
 
     #[test]

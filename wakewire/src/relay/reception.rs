@@ -1,6 +1,7 @@
 //! Enters one who has greeted into the hub, answers, and serves the connection to its end.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
@@ -12,7 +13,6 @@ use super::effects::{ConnectionId, ConsumerHello, ConsumerKey, Refused};
 use super::switchboard::Switchboard;
 use crate::security::Identity;
 use crate::transport::door::{Visitor, reject};
-use crate::transport::pulse::Pulse;
 use crate::wire::SessionId;
 use crate::wire::frame::{Kind, frame_limit};
 use crate::wire::hello::{self, Code, Consumer, Hello, Limits, Producer, VERSION, Welcome};
@@ -41,6 +41,7 @@ pub(super) async fn serve(
         offer,
         mut reader,
         mut writer,
+        pulse,
         identity,
         pass: _pass,
     } = visitor;
@@ -52,7 +53,9 @@ pub(super) async fn serve(
         id,
         bell,
         checksummed,
-        pulse: Pulse::default(),
+        loses_frames: config.target.endpoint().loses_frames(),
+        excused: AtomicU64::new(0),
+        pulse,
     };
     let Entered {
         who,
@@ -95,7 +98,7 @@ pub(super) async fn serve(
     }
     tracing::info!(%service, %who, "connected");
     let end = if origin.is_some() {
-        connection.produce(reader, writer).await
+        connection.produce(reader, writer, welcome.have).await
     } else {
         connection.consume(reader, writer).await
     };

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
+use super::attach::MOST_STRANGERS;
 use super::effects::{
     ConnectionId, ConsumerHello, ConsumerKey, HubConfig, Offered, Outgoing, ProducerNews, Refused,
     Wake, Welcome,
@@ -36,7 +37,7 @@ fn frames(first: u64, last: u64) -> Run {
         encode_message(&message, sequence, false, &mut out);
     }
     let bytes = out.freeze();
-    Run { first, last, bytes }
+    Run::new(first, last, bytes)
 }
 
 fn config() -> HubConfig {
@@ -101,7 +102,7 @@ impl Relay {
         self.hub
             .consumer_hello(hello, ConnectionId(c), self.now, &mut self.wake)
     }
-    fn ack(&mut self, c: u64, origin: u32, sequence: u64) -> Result<(), ProtocolError> {
+    fn ack(&mut self, c: u64, origin: u32, sequence: u64) -> Result<bool, ProtocolError> {
         let id = ConnectionId(c);
         let result = self
             .hub
@@ -304,7 +305,7 @@ fn a_consumer_that_was_here_before_the_producer_counts_c1() {
     relay.data(1, 2, 5).unwrap();
     assert_eq!(relay.news(1), Some((3, true)), "processed in its hello");
     assert_eq!(relay.sent(2), "1d5-5");
-    assert_eq!(relay.ack(2, 1, 5), Ok(()));
+    assert_eq!(relay.ack(2, 1, 5), Ok(true));
 }
 
 #[test]
@@ -532,11 +533,41 @@ fn sessions_are_bounded_and_the_longest_idle_is_forgotten() {
     let welcome = relay.producer(SessionId(3), 1, 3);
     assert_eq!(welcome.origin, 3);
     assert_eq!(relay.sent(9), "3g0");
-    assert_eq!(relay.ack(9, 1, 1), Ok(()), "forgotten, not unknown");
+    assert_eq!(relay.ack(9, 1, 1), Ok(true), "forgotten, not unknown");
     // it comes back as new
     relay.lost(2);
     let welcome = relay.producer(A, 2, 4);
     assert_eq!((welcome.have, welcome.origin), (1, 4));
+}
+
+#[test]
+fn of_sessions_that_no_producer_announced_some_thousand_are_kept() {
+    let mut relay = Relay::new(config());
+    for consumer in 1..=3 {
+        let invented = (1..MOST_SESSIONS as u128 - 1).map(|n| SessionId(consumer << 64 | n));
+        let all = [B].into_iter().chain(invented).chain([A]);
+        let hello = ConsumerHello {
+            positions: all.map(|session| at(session, 3, 4)).collect(),
+            ..name(&consumer.to_string())
+        };
+        relay
+            .hello(hello, u64::try_from(consumer).unwrap())
+            .unwrap();
+    }
+    assert_eq!(relay.hub.sessions.iter().count(), MOST_STRANGERS);
+    // The one that each used last counts; the other is sent again, and acknowledged again.
+    relay.producer(A, 1, 11);
+    let welcome = relay.producer(B, 1, 12);
+    assert_eq!((welcome.acked, welcome.have), (0, 0));
+    assert_eq!(relay.hub.sessions.iter().count(), MOST_STRANGERS + 1);
+    relay.data(11, 1, 4).unwrap();
+    relay.data(12, 1, 4).unwrap();
+    assert_eq!(relay.news(11), Some((3, true)));
+    for consumer in 1..=3 {
+        relay.sent(consumer);
+        assert_eq!(relay.ack(consumer, welcome.origin, 3), Ok(true));
+    }
+    assert_eq!(relay.news(12), Some((3, true)));
 }
 
 #[test]

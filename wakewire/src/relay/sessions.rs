@@ -12,6 +12,8 @@ pub(super) struct Place {
     pub(super) level: u64,
     /// It was sent, or said that it has, everything up to here.
     pub(super) sent: u64,
+    /// Its connection acknowledged everything up to here.
+    pub(super) heard: u64,
     /// Its hello spoke of this session.
     pub(super) stated: bool,
     /// Its connection knows which session the origin stands for.
@@ -169,6 +171,8 @@ pub(super) struct Sessions {
     /// The sessions without a connection, the longest idle first.
     idle: BTreeMap<u64, u32>,
     clock: u64,
+    /// How many sessions are not known: only consumers have spoken of them.
+    pub(super) strangers: usize,
     /// Something that was known or said of a session is not known any more.
     pub(super) forgetful: bool,
 }
@@ -183,6 +187,7 @@ impl Sessions {
             by_id: HashMap::new(),
             idle: BTreeMap::new(),
             clock: 0,
+            strangers: 0,
             forgetful: false,
         }
     }
@@ -232,6 +237,7 @@ impl Sessions {
         self.next = self.next.checked_add(1)?;
         self.by_origin.insert(origin, Session::new(id));
         self.by_id.insert(id, origin);
+        self.strangers += 1;
         self.rest(origin);
         Some(origin)
     }
@@ -265,7 +271,8 @@ impl Sessions {
         self.forgetful = true;
         self.idle.remove(&since);
         self.by_id.remove(&id);
-        self.by_origin.remove(&origin);
+        let forgotten = self.by_origin.remove(&origin);
+        self.strangers -= usize::from(forgotten.is_some_and(|session| !session.known));
         true
     }
 }

@@ -1,6 +1,8 @@
 //! One connection that messages come from: reads and queues, acknowledges what was processed, watches the pulse.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -13,10 +15,10 @@ use super::progress::{Acker, Progress};
 use crate::endpoint::Endpoint;
 use crate::transport::door::{Reader, Writer};
 use crate::transport::pulse::Pulse;
-use crate::transport::write_in_time;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Gap, Reject};
 use crate::wire::scan::Piece;
+use crate::wire::session::MOST_SESSIONS;
 use crate::wire::{ProtocolError, SessionId};
 
 /// A greeted connection of a source.
@@ -28,15 +30,18 @@ pub(super) struct Connection<'a> {
     loses_frames: bool,
     /// The origin to ask for.
     unknown: Mutex<Option<u32>>,
-    /// Whose frames come over it, by origin.
-    origins: Mutex<Vec<Origin>>,
+    /// Whose frames come over it, by their number.
+    origins: Mutex<BTreeMap<u32, Origin>>,
+    /// Up to where the peer has no reason to send anything, if it has to know.
+    heard: Option<u64>,
     pulse: Pulse,
+    /// Something was received.
+    proved: AtomicBool,
 }
 
 /// One session on a connection.
 #[derive(Debug)]
 pub(super) struct Origin {
-    pub(super) number: u32,
     pub(super) session: SessionId,
     pub(super) progress: Arc<Progress>,
     /// What the peer has been told.
@@ -59,7 +64,8 @@ impl<'a> Connection<'a> {
         inbox: &'a Inbox,
         acker: Arc<Acker>,
         endpoint: &Endpoint,
-        origins: Vec<Origin>,
+        pulse: Pulse,
+        origins: BTreeMap<u32, Origin>,
     ) -> Self {
         Self {
             inbox,
@@ -68,8 +74,17 @@ impl<'a> Connection<'a> {
             loses_frames: endpoint.loses_frames(),
             unknown: Mutex::new(None),
             origins: Mutex::new(origins),
-            pulse: Pulse::default(),
+            heard: None,
+            pulse,
+            proved: AtomicBool::new(false),
         }
+    }
+
+    /// Says that the peer was told in our `Welcome` that everything up to here is here: rule P4, it sends what follows.
+    pub(super) fn welcomed(mut self, have: u64) -> Self {
+        // Where frames get lost they come twice, too.
+        self.heard = (!self.loses_frames).then_some(have);
+        self
     }
 
     /// Runs it to its end.
@@ -92,10 +107,11 @@ impl<'a> Connection<'a> {
 
     /// Returns whether anything was received over it.
     pub(super) fn has_received(&self) -> bool {
-        self.pulse.has_heard()
+        self.proved.load(Relaxed)
     }
 
     async fn read(&self, reader: &mut Reader) -> End {
+        let mut heard = self.heard;
         loop {
             if !self.inbox.has_room() {
                 self.pulse.pause(true);
@@ -107,8 +123,8 @@ impl<'a> Connection<'a> {
                 Ok(None) => return End::Lost("the peer closed the connection".to_owned()),
                 Err(error) => return End::Lost(error.to_string()),
             };
-            self.pulse.heard();
-            match self.take(piece) {
+            self.proved.store(true, Relaxed);
+            match self.take(piece, &mut heard) {
                 Ok(None) => {}
                 Ok(Some(end)) => return end,
                 Err(error) => return End::Lost(error.to_string()),
@@ -116,14 +132,20 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn take(&self, piece: Piece) -> Result<Option<End>, ProtocolError> {
+    fn take(&self, piece: Piece, heard: &mut Option<u64>) -> Result<Option<End>, ProtocolError> {
         match piece {
             Piece::Run { origin, run } => {
+                if let Some(heard) = heard {
+                    let is_old = run.first <= *heard;
+                    *heard = run.last.max(*heard);
+                    if is_old {
+                        self.pulse.useless(Kind::Data)?;
+                    }
+                }
                 let found = {
                     let origins = self.origins.lock();
                     origins
-                        .iter()
-                        .find(|known| known.number == origin)
+                        .get(&origin)
                         .map(|known| (known.session, Arc::clone(&known.progress)))
                 };
                 let Some((session, progress)) = found else {
@@ -140,7 +162,7 @@ impl<'a> Connection<'a> {
                 }
             }
             Piece::Control { header, body } => match header.kind {
-                Kind::Gap => self.gap(header.origin, hello::decode(Kind::Gap, &body)?),
+                Kind::Gap => self.gap(header.origin, hello::decode(Kind::Gap, &body)?)?,
                 kind @ (Kind::Ping | Kind::Pong) => {
                     self.pulse.beat(kind)?;
                     self.acker.urge();
@@ -160,23 +182,28 @@ impl<'a> Connection<'a> {
             after,
             filtered,
         }: Gap,
-    ) {
+    ) -> Result<(), ProtocolError> {
         let progress = self.inbox.gap(session, after, filtered, &self.acker);
         let mut origins = self.origins.lock();
-        match origins.iter_mut().find(|known| known.number == number) {
-            Some(known) => (known.session, known.progress) = (session, progress),
-            None => origins.push(Origin {
-                number,
+        if let Some(known) = origins.get_mut(&number) {
+            (known.session, known.progress) = (session, progress);
+        } else if origins.len() < MOST_ORIGINS {
+            let told = 0;
+            let origin = Origin {
                 session,
                 progress,
-                told: 0,
-            }),
+                told,
+            };
+            origins.insert(number, origin);
+        } else {
+            return Err(ProtocolError::TooManyOrigins(MOST_ORIGINS));
         }
+        Ok(())
     }
 
     fn untell(&self, number: u32) {
         let mut origins = self.origins.lock();
-        if let Some(known) = origins.iter_mut().find(|known| known.number == number) {
+        if let Some(known) = origins.get_mut(&number) {
             known.told = 0;
         }
         drop(origins);
@@ -198,7 +225,7 @@ impl<'a> Connection<'a> {
                 };
                 hello::encode(Kind::Close, &goodbye, self.checksummed, &mut bytes);
             }
-            if let Err(error) = write_in_time(writer, &bytes).await {
+            if let Err(error) = self.pulse.write_in_time(writer, &bytes).await {
                 return End::Lost(error.to_string());
             }
             bytes.clear();
@@ -213,7 +240,7 @@ impl<'a> Connection<'a> {
     fn has_news(&self) -> bool {
         self.origins
             .lock()
-            .iter()
+            .values()
             .any(|origin| origin.progress.processed() > origin.told)
     }
 
@@ -226,14 +253,14 @@ impl<'a> Connection<'a> {
             };
             frame::encode_control(header, &[], self.checksummed, bytes);
         }
-        for origin in self.origins.lock().iter_mut() {
+        for (&number, origin) in self.origins.lock().iter_mut() {
             let processed = origin.progress.processed();
             if processed > origin.told {
                 origin.told = processed;
                 // The listener of a direct service is the one consumer there is.
                 let header = Header {
                     sequence: processed,
-                    origin: origin.number,
+                    origin: number,
                     message_type: 1,
                     ..Header::control(Kind::Ack)
                 };
@@ -243,5 +270,37 @@ impl<'a> Connection<'a> {
     }
 }
 
+/// How many origins one connection names: all the sessions that a relay knows when it begins, and as many that come
+/// later. What is named beyond that is named on a new connection, without those that the relay has forgotten by then.
+const MOST_ORIGINS: usize = 2 * MOST_SESSIONS;
+
 /// How long a peer may take to hear a goodbye.
 const LINGER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::memory;
+    use crate::wire::session::Side;
+
+    #[tokio::test]
+    async fn a_relay_names_so_many_origins_and_not_one_more() {
+        let inbox = Inbox::new(Side::Consumer);
+        let endpoint: Endpoint = "/s".parse().unwrap();
+        let acker = Arc::default();
+        let connection =
+            Connection::new(&inbox, acker, &endpoint, memory::pulse(), BTreeMap::new());
+        let gap = |session| Gap {
+            session: SessionId(session),
+            after: 7,
+            filtered: false,
+        };
+        let most = u32::try_from(MOST_ORIGINS).unwrap();
+        for number in (1..=most).rev() {
+            connection.gap(number, gap(u128::from(number % 9))).unwrap();
+        }
+        let refused = connection.gap(most + 1, gap(1)).unwrap_err();
+        assert_eq!(refused, ProtocolError::TooManyOrigins(MOST_ORIGINS));
+        connection.gap(1, gap(2)).unwrap();
+    }
+}

@@ -121,11 +121,7 @@ mod tests {
         for sequence in first..=last {
             encode_message(&Message::new("x"), sequence, false, &mut bytes);
         }
-        Run {
-            first,
-            last,
-            bytes: bytes.freeze(),
-        }
+        Run::new(first, last, bytes.freeze())
     }
 
     #[tokio::test(start_paused = true)]

@@ -127,7 +127,7 @@ impl Inbox {
             missed,
         } = state.positions.hello(session, first_owed);
         if let Some(range) = missed {
-            state.queue.push_back(Item::Missed { session, range });
+            state.push(Item::Missed { session, range }, 0);
         }
         let progress = state.progress_of(session, Arc::default);
         progress.advance(acked);
@@ -146,16 +146,15 @@ impl Inbox {
         let mut state = self.state.lock();
         let verdict = state.positions.data(session, run.first, run.last)?;
         if let Some(range) = verdict.missed {
-            state.queue.push_back(Item::Missed { session, range });
+            state.push(Item::Missed { session, range }, 0);
         }
         run.skip_to(verdict.drop_before);
         let is_new = run.first <= run.last;
         if is_new {
-            state.bytes += run.bytes.len() + OVERHEAD;
-            state.queue.push_back(Item::Run {
-                progress: Arc::clone(progress),
-                run,
-            });
+            run.compact();
+            let bytes = run.bytes.len();
+            let progress = Arc::clone(progress);
+            state.push(Item::Run { progress, run }, bytes);
         }
         drop(state);
         self.arrived.notify_one();
@@ -174,13 +173,14 @@ impl Inbox {
         let passed = state.positions.gap(session, after, filtered);
         let progress = state.progress_of(session, || Arc::clone(acker));
         if let Some(range) = passed.missed {
-            state.queue.push_back(Item::Missed { session, range });
+            state.push(Item::Missed { session, range }, 0);
         }
         if passed.mark {
-            state.queue.push_back(Item::Past {
+            let past = Item::Past {
                 progress: Arc::clone(&progress),
                 sequence: after,
-            });
+            };
+            state.push(past, 0);
         } else if let Some(position) = state.positions.get(session) {
             progress.advance(position.processed);
         }
@@ -244,6 +244,12 @@ impl Inbox {
 }
 
 impl State {
+    /// Queues an item that holds so many bytes.
+    fn push(&mut self, item: Item, bytes: usize) {
+        self.bytes += bytes + OVERHEAD;
+        self.queue.push_back(item);
+    }
+
     /// Returns the progress of a session; forgets those of sessions that the positions have forgotten.
     fn progress_of(
         &mut self,
@@ -267,5 +273,26 @@ impl State {
 /// sender. Large enough to hide a scheduling delay at full speed.
 const LIMIT: usize = 1024 * 1024;
 
-/// What a run costs beside its bytes.
+/// What an item costs beside its bytes, so that many small ones cannot outgrow the bound.
 const OVERHEAD: usize = 96;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_missed_takes_room_as_well() {
+        let inbox = Inbox::new(Side::Consumer);
+        let acker = Arc::new(Acker::default());
+        let mut after = 0;
+        while inbox.has_room() {
+            after += 2;
+            assert!(after <= 2 * LIMIT as u64 / OVERHEAD as u64 + 4, "no end");
+            inbox.gap(SessionId(1), after, false, &acker);
+        }
+        let mut taken = VecDeque::new();
+        assert!(inbox.take(&mut taken).is_none());
+        assert_eq!(taken.len(), LIMIT.div_ceil(OVERHEAD));
+        assert!(inbox.has_room());
+    }
+}

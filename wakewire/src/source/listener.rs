@@ -1,6 +1,6 @@
 //! The receiving end of a direct service: a relay with one consumer inside the same process.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -58,6 +58,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         offer,
         mut reader,
         mut writer,
+        pulse,
         pass: _pass,
         ..
     } = visitor;
@@ -104,13 +105,14 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
     }
     tracing::debug!(%service, ?session, acked, have, "producer connected");
     let acker = progress.acker();
-    let origins = vec![Origin {
-        number: 0,
+    let origin = Origin {
         session,
         progress,
         told: acked,
-    }];
-    match Connection::new(&inbox, acker, config.endpoint(), origins)
+    };
+    let origins = BTreeMap::from([(0, origin)]);
+    match Connection::new(&inbox, acker, config.endpoint(), pulse, origins)
+        .welcomed(have)
         .run(reader, writer)
         .await
     {

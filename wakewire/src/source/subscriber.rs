@@ -1,5 +1,6 @@
 //! The receiving end of a relay: attaches lazily, heals by itself, goes on where it was.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -13,6 +14,7 @@ use crate::error::{Phase, SinkError};
 use crate::transport::dial::Dial;
 use crate::transport::door::{Reader, Writer};
 use crate::transport::greeting::{Host, greet};
+use crate::transport::pulse::Pulse;
 use crate::wire::SessionId;
 use crate::wire::frame::Kind;
 use crate::wire::hello::{
@@ -31,8 +33,8 @@ pub(super) async fn run(config: SourceConfig, inbox: Arc<Inbox>, acker: Arc<Acke
             // Closed: what was processed is still said, in the hello.
             () = acker.due(|| inbox.is_closing()), if !inbox.is_closing() => continue,
         };
-        let (reader, writer) = match attached {
-            Ok(halves) => halves,
+        let (pulse, reader, writer) = match attached {
+            Ok(attached) => attached,
             Err(error) => {
                 let failures = dialer.failures();
                 if error.is_permanent() {
@@ -47,7 +49,13 @@ pub(super) async fn run(config: SourceConfig, inbox: Arc<Inbox>, acker: Arc<Acke
         };
         inbox.connected();
         tracing::debug!(%service, "attached");
-        let connection = Connection::new(&inbox, Arc::clone(&acker), config.endpoint(), Vec::new());
+        let connection = Connection::new(
+            &inbox,
+            Arc::clone(&acker),
+            config.endpoint(),
+            pulse,
+            BTreeMap::new(),
+        );
         let end = connection.run(reader, writer).await;
         if connection.has_received() {
             dialer.proved();
@@ -80,7 +88,7 @@ async fn attach(
     config: &SourceConfig,
     inbox: &Inbox,
     id: SessionId,
-) -> Result<(Reader, Writer), SinkError> {
+) -> Result<(Pulse, Reader, Writer), SinkError> {
     let checksummed = config.endpoint().is_checksummed();
     let mut positions = inbox.positions();
     if config.endpoint().loses_frames() {
@@ -117,12 +125,15 @@ async fn attach(
         greet(line, hello, &further, checksummed).await
     };
     let Host {
-        mut reader, writer, ..
+        mut reader,
+        writer,
+        pulse,
+        ..
     } = reach
         .await
         .map_err(|unreached| unreached.error(config.failure()))?;
     reader.scanner().limit = config.limits().frame;
-    Ok((reader, writer))
+    Ok((pulse, reader, writer))
 }
 
 /// A `Positions` frame with so many has at most 1200 bytes.

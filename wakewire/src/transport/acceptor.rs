@@ -25,6 +25,8 @@ use crate::security::TlsMode;
 
 /// A bound endpoint; it is free again when this is dropped.
 pub(crate) enum Acceptor {
+    #[cfg(test)]
+    Memory(super::memory::Listener),
     #[cfg(all(feature = "unix", unix))]
     Unix(unix::Listener),
     #[cfg(feature = "tcp")]
@@ -39,6 +41,8 @@ pub(crate) enum Acceptor {
 
 /// A connection that was just taken.
 pub(crate) enum Arrival {
+    #[cfg(test)]
+    Memory(tokio::io::DuplexStream),
     #[cfg(all(feature = "unix", unix))]
     Unix(tokio::net::UnixStream),
     #[cfg(feature = "tcp")]
@@ -57,6 +61,10 @@ impl Acceptor {
     ///
     /// Dropped early, nothing stays bound.
     pub(crate) async fn bind(target: &Target) -> io::Result<Self> {
+        #[cfg(test)]
+        if let Some(listener) = super::memory::Listener::bind(target.endpoint()) {
+            return Ok(Self::Memory(listener));
+        }
         match target.endpoint() {
             #[cfg(all(feature = "unix", unix))]
             Endpoint::Unix(path) => {
@@ -104,6 +112,8 @@ impl Acceptor {
     /// Dropped early, no connection is lost.
     pub(crate) async fn accept(&self) -> io::Result<Arrival> {
         match self {
+            #[cfg(test)]
+            Self::Memory(listener) => Ok(Arrival::Memory(listener.accept().await)),
             #[cfg(all(feature = "unix", unix))]
             Self::Unix(listener) => listener.accept().await.map(Arrival::Unix),
             #[cfg(feature = "tcp")]
@@ -126,6 +136,8 @@ impl Arrival {
     /// Returns from where it comes; none on this machine's own sockets.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         match self {
+            #[cfg(test)]
+            Self::Memory(_) => None,
             #[cfg(all(feature = "unix", unix))]
             Self::Unix(_) => None,
             #[cfg(feature = "tcp")]
@@ -157,6 +169,8 @@ impl Arrival {
         share: Share,
     ) -> Result<Line, Unreached> {
         match self {
+            #[cfg(test)]
+            Self::Memory(stream) => Ok(Line::new(stream)),
             #[cfg(all(feature = "unix", unix))]
             Self::Unix(stream) => Ok(unix::admit(stream)?),
             #[cfg(feature = "tcp")]
@@ -183,7 +197,7 @@ impl Arrival {
             Self::Udp(channel, address) => Ok(Line {
                 address: Some(address),
                 course: udp::chosen(),
-                ..Line::new(*channel)
+                ..Line::of_datagrams(*channel)
             }),
             #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
             Self::None(never) => match never {},

@@ -144,6 +144,10 @@ impl Dial for Target {
 
 impl Place {
     async fn open(&self) -> Result<Line, Unreached> {
+        #[cfg(test)]
+        if let Some(dialled) = super::memory::dial(&self.endpoint).await {
+            return Ok(dialled?);
+        }
         match &self.endpoint {
             #[cfg(all(feature = "unix", unix))]
             Endpoint::Unix(path) => Ok(unix::dial(path).await?),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustix::io::Errno;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -24,6 +25,10 @@ pub(crate) struct Door {
     greeting: JoinSet<(Ticket, Option<Visitor>)>,
     /// Those who are greeting, to be dropped when others have come after them.
     tasks: HashMap<Ticket, AbortHandle>,
+    /// There is no file for another one until somebody who was dropped is gone.
+    full: bool,
+    /// When that was last said.
+    warned: Option<Instant>,
 }
 
 impl Door {
@@ -56,6 +61,8 @@ impl Door {
             }),
             greeting: JoinSet::new(),
             tasks: HashMap::new(),
+            full: false,
+            warned: None,
         })
     }
 
@@ -68,15 +75,19 @@ impl Door {
     pub(crate) async fn next(&mut self) -> Visitor {
         loop {
             tokio::select! {
-                accepted = self.acceptor.accept() => match accepted {
+                accepted = self.acceptor.accept(), if !self.full => match accepted {
                     Ok(arrival) => self.admit(arrival),
                     Err(error) => {
-                        // Out of descriptors, mostly: others must end first, and asking again at once would spin.
-                        tracing::warn!(service = %self.house.service, %error, "no connection accepted");
-                        sleep(ACCEPT_PAUSE).await;
+                        self.warn(&error);
+                        self.full = is_out_of_files(&error) && self.drop_oldest();
+                        if !self.full {
+                            // Others must end first, and asking again at once would spin.
+                            sleep(ACCEPT_PAUSE).await;
+                        }
                     }
                 },
                 Some(greeted) = self.greeting.join_next() => {
+                    self.full = false;
                     // One that was dropped has been forgotten already.
                     let Ok((ticket, visitor)) = greeted else { continue };
                     self.tasks.remove(&ticket);
@@ -86,6 +97,25 @@ impl Door {
                     }
                 }
             }
+        }
+    }
+
+    /// Drops the one that has been greeting longest; returns whether there was one.
+    fn drop_oldest(&mut self) -> bool {
+        let oldest = self.house.turnstile.lock().drop_oldest();
+        let task = oldest.and_then(|oldest| self.tasks.remove(&oldest));
+        task.inspect(AbortHandle::abort).is_some()
+    }
+
+    /// Says so now and then: who floods us is not to flood the log.
+    fn warn(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        if self
+            .warned
+            .is_none_or(|warned| now.duration_since(warned) >= WARN_EVERY)
+        {
+            self.warned = Some(now);
+            tracing::warn!(service = %self.house.service, %error, "no connection accepted");
         }
     }
 
@@ -129,6 +159,17 @@ const BIND_WITHIN: Duration = Duration::from_millis(250);
 
 /// From being accepted to having greeted, however slowly the bytes drip.
 const GREETING_WITHIN: Duration = Duration::from_secs(5);
+
+/// Of this process, or of the whole system.
+fn is_out_of_files(error: &io::Error) -> bool {
+    let out = [Errno::MFILE, Errno::NFILE];
+    error
+        .raw_os_error()
+        .is_some_and(|code| out.iter().any(|errno| errno.raw_os_error() == code))
+}
+
+/// Between two warnings.
+const WARN_EVERY: Duration = Duration::from_secs(1);
 
 /// After a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

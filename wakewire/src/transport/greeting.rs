@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::door::{Reader, Writer};
 use super::line::{Course, Line};
+use super::pulse::Pulse;
 use super::reader::{FrameReader, ReadError};
 use super::unreached::Unreached;
 use crate::error::Phase;
@@ -17,6 +18,7 @@ use crate::wire::scan::{Piece, Scanner};
 pub(crate) struct Host {
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
+    pub(crate) pulse: Pulse,
     pub(crate) welcome: Welcome,
     /// How the connection came about, the greeting included.
     pub(crate) course: Course,
@@ -35,6 +37,7 @@ pub(crate) async fn greet(
 ) -> Result<Host, Unreached> {
     let Line {
         stream,
+        signs,
         offers,
         credentials,
         mut course,
@@ -69,6 +72,7 @@ pub(crate) async fn greet(
             Ok(Host {
                 reader,
                 writer,
+                pulse: Pulse::new(signs),
                 welcome,
                 course,
             })

@@ -13,10 +13,10 @@ use super::budget::Budget;
 use super::dial::Target;
 use super::line::{Duplex, Line};
 use super::password;
+use super::pulse::Pulse;
 use super::reader::FrameReader;
 use super::turnstile::{Ticket, Turnstile};
 use super::unreached::Unreached;
-use super::write_in_time;
 use crate::error::Phase;
 use crate::security::Identity;
 use crate::wire::frame::{self, Header, Kind};
@@ -46,6 +46,7 @@ pub(crate) struct Visitor {
     pub(crate) offer: Option<ProtocolNegotiation>,
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
+    pub(crate) pulse: Pulse,
     /// Its place inside, kept until it leaves.
     pub(crate) pass: Pass,
 }
@@ -81,12 +82,14 @@ pub(super) async fn greet(
 ) -> Result<Visitor, Unreached> {
     let Line {
         stream,
+        signs,
         identity,
         is_private,
         offers,
         address,
         ..
     } = arrival.open(&house.target, house.budget.share()).await?;
+    let pulse = Pulse::new(signs);
     let (reader, mut writer) = split(stream);
     let mut reader =
         FrameReader::new(reader, Scanner::new(house.checksummed)).sharing(house.budget.share());
@@ -101,7 +104,9 @@ pub(super) async fn greet(
             .await?;
         if hello.probe == Some(true) {
             let ours = offers.as_ref().map(|offers| offers.ours.clone());
-            return Err(house.answer_probe(&mut reader, &mut writer, ours).await);
+            return Err(house
+                .answer_probe(&mut reader, &mut writer, &pulse, ours)
+                .await);
         }
         let positions = read_positions(&mut reader, &hello).await?;
         let pass = house.enter(ticket)?;
@@ -124,6 +129,7 @@ pub(super) async fn greet(
                 offer: offers.map(|offers| offers.ours),
                 reader,
                 writer,
+                pulse,
                 pass,
             })
         }
@@ -202,6 +208,7 @@ impl House {
         &self,
         reader: &mut Reader,
         writer: &mut Writer,
+        pulse: &Pulse,
         offer: Option<ProtocolNegotiation>,
     ) -> (Code, String) {
         let welcome = Welcome {
@@ -222,7 +229,7 @@ impl House {
         let mut bytes = BytesMut::new();
         hello::encode(Kind::Welcome, &welcome, self.checksummed, &mut bytes);
         loop {
-            if let Err(error) = write_in_time(writer, &bytes).await {
+            if let Err(error) = pulse.write_in_time(writer, &bytes).await {
                 return (Code::Done, error.to_string());
             }
             bytes.clear();

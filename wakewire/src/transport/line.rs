@@ -1,6 +1,7 @@
 //! An open connection to a peer, and what is known of it before anything is said over it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 #[cfg(feature = "tcp")]
 use tokio::time::timeout;
 
+use super::signs::{Signed, Signs};
 use crate::error::Phase;
 use crate::security::{Credentials, Identity};
 use crate::wire::negotiation::ProtocolNegotiation;
@@ -22,6 +24,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 /// An open connection.
 pub(crate) struct Line {
     pub(crate) stream: Box<dyn Duplex>,
+    /// What passes over it, whatever is put around it later.
+    pub(crate) signs: Arc<Signs>,
     /// Where the peer is; none on this machine's own sockets.
     pub(crate) address: Option<IpAddr>,
     /// Whom the transport knows the peer to be: by the kernel, or by a certificate.
@@ -43,8 +47,24 @@ impl Line {
         allow(dead_code, reason = "without a transport there is none")
     )]
     pub(crate) fn new(stream: impl Duplex + 'static) -> Self {
+        Self::with(stream, true)
+    }
+
+    /// The same over datagrams, which the system takes whether anybody is there or not.
+    #[cfg(feature = "udp")]
+    pub(super) fn of_datagrams(stream: impl Duplex + 'static) -> Self {
+        Self::with(stream, false)
+    }
+
+    #[cfg_attr(
+        not(any(feature = "unix", feature = "tcp")),
+        allow(dead_code, reason = "without a transport there is none")
+    )]
+    fn with(stream: impl Duplex + 'static, is_held: bool) -> Self {
+        let signs = Arc::default();
         Self {
-            stream: Box::new(stream),
+            stream: Box::new(Signed::new(stream, Arc::clone(&signs), is_held)),
+            signs,
             address: None,
             identity: Identity::Anonymous,
             is_private: false,

@@ -7,6 +7,8 @@ pub(crate) mod door;
 pub(crate) mod greeting;
 mod hearing;
 pub(crate) mod line;
+#[cfg(test)]
+pub(crate) mod memory;
 #[cfg(feature = "tcp")]
 mod negotiation;
 pub(crate) mod outflow;
@@ -18,6 +20,7 @@ mod race;
 pub(crate) mod reader;
 #[cfg(feature = "tcp")]
 mod rewound;
+mod signs;
 #[cfg(feature = "tcp")]
 mod tcp;
 #[cfg(feature = "tcp")]
@@ -33,11 +36,9 @@ pub(crate) mod unreached;
 mod ws;
 
 use std::io::{self, IoSlice};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
 
 use crate::endpoint::Scheme;
 
@@ -47,38 +48,6 @@ fn not_built_in(scheme: Scheme) -> io::Error {
         format!("`{}` is not built into this version", scheme.name()),
     )
 }
-
-/// Writes and flushes answers to a peer, which is to read them: one that does not, for so long that the system takes
-/// no more, is given up.
-///
-/// # Cancel safety
-///
-/// Not cancel safe: dropped early, part of a frame may be on the wire, and the connection must be closed.
-pub(crate) async fn write_in_time<W: AsyncWrite + Unpin>(
-    io: &mut W,
-    bytes: &[u8],
-) -> io::Result<()> {
-    in_time(async {
-        io.write_all(bytes).await?;
-        io.flush().await
-    })
-    .await
-}
-
-/// Gives up a peer that does not read.
-async fn in_time<T>(writing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(WRITE_WITHIN, writing)
-        .await
-        .unwrap_or_else(|_| Err(stalled()))
-}
-
-fn stalled() -> io::Error {
-    let what = format!("the peer has read nothing for {WRITE_WITHIN:?}");
-    io::Error::new(io::ErrorKind::TimedOut, what)
-}
-
-/// NATS's write deadline.
-const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Writes all of these pieces, in order, in as few system calls as they allow; leaves `pieces` empty.
 ///

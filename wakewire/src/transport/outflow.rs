@@ -6,10 +6,9 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
-use super::pulse::Pulse;
-use super::{WRITE_WITHIN, in_time, stalled, write_some};
+use super::pulse::{Pulse, stalled};
+use super::write_some;
 use crate::wire::frame::Kind;
 use crate::wire::hello::{self, Code, Reject};
 use crate::wire::outlet::{Batch, Outlet};
@@ -193,10 +192,11 @@ impl Outflow {
                 continue;
             }
             self.room.notify_waiters();
-            self.write(writer, &mut batch, &mut handed).await?;
+            self.write(writer, pulse, &mut batch, &mut handed).await?;
             batch.clear();
             if last {
-                return in_time(writer.shutdown()).await;
+                let ended = pulse.in_time(writer.shutdown()).await;
+                return ended.unwrap_or_else(|| Err(stalled()));
             }
         }
     }
@@ -204,24 +204,26 @@ impl Outflow {
     async fn write<W: AsyncWrite + Unpin>(
         &self,
         writer: &mut W,
+        pulse: &Pulse,
         batch: &mut Batch,
         handed: &mut impl FnMut(u64),
     ) -> io::Result<()> {
         while !batch.is_written() {
             let write = write_some(writer, &mut batch.pieces, &mut batch.first);
-            match timeout(WRITE_WITHIN, write).await {
-                Ok(Ok(bytes)) => batch.advance(bytes, &mut *handed),
-                Ok(Err(error)) => {
+            match pulse.in_time(write).await {
+                Some(Ok(bytes)) => batch.advance(bytes, &mut *handed),
+                Some(Err(error)) => {
                     if !self.exact {
                         batch.doubt(&mut *handed);
                     }
                     return Err(error);
                 }
                 // A write that waits has taken nothing.
-                Err(_) => return Err(stalled()),
+                None => return Err(stalled()),
             }
         }
-        in_time(writer.flush()).await
+        let flushed = pulse.in_time(writer.flush()).await;
+        flushed.unwrap_or_else(|| Err(stalled()))
     }
 }
 

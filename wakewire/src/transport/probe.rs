@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::dial::{Dial, Target};
 use super::greeting::greet;
 use super::unreached::Unreached;
-use super::write_in_time;
 use crate::error::Phase;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Hello, Limits, Reject, VERSION};
@@ -59,7 +58,8 @@ pub(crate) async fn probe(
     for _ in 0..pings {
         let since = Instant::now();
         frame::encode_control(Header::control(Kind::Ping), &[], checksummed, &mut bytes);
-        write_in_time(&mut host.writer, &bytes)
+        host.pulse
+            .write_in_time(&mut host.writer, &bytes)
             .await
             .map_err(broken)?;
         bytes.clear();
@@ -80,7 +80,8 @@ pub(crate) async fn probe(
         retry_after_ms: 0,
     };
     hello::encode(Kind::Close, &goodbye, checksummed, &mut bytes);
-    write_in_time(&mut host.writer, &bytes)
+    host.pulse
+        .write_in_time(&mut host.writer, &bytes)
         .await
         .map_err(broken)?;
     Ok(Probe {

@@ -1,40 +1,46 @@
 //! The pulse of a connection: what was heard of the peer, and when to ask whether it is there.
 
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::signs::Signs;
 use crate::wire::ProtocolError;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::liveness::{ASK_AFTER, LOOK_EVERY, Liveness, Pulse as Look};
 use crate::wire::temper::Temper;
 
 /// What the reading, writing and watching parts of one connection tell each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pulse {
+    signs: Arc<Signs>,
     ping: AtomicBool,
     pong: AtomicBool,
     /// Of the last question that has a number; the answer repeats it.
     number: AtomicU64,
     /// We do not read, so silence says nothing of the peer.
     paused: AtomicBool,
-    /// Counted, so that the clock need not be read for each piece.
-    received: AtomicU64,
     /// For what the peer says without need; made with the first of it.
     temper: Mutex<Option<Temper>>,
 }
 
 impl Pulse {
-    /// Something was received.
-    pub(crate) fn heard(&self) {
-        self.received.fetch_add(1, Relaxed);
-    }
-
-    /// Returns whether anything was received.
-    pub(crate) fn has_heard(&self) -> bool {
-        self.received.load(Relaxed) > 0
+    /// Makes that of a connection with these signs.
+    pub(super) fn new(signs: Arc<Signs>) -> Self {
+        Self {
+            signs,
+            ping: AtomicBool::new(false),
+            pong: AtomicBool::new(false),
+            number: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+            temper: Mutex::new(None),
+        }
     }
 
     /// Reading is suspended, or goes on.
@@ -42,13 +48,18 @@ impl Pulse {
         self.paused.store(paused, Relaxed);
     }
 
-    /// The peer asks whether we are there, or says that it is; it may not do so without measure.
-    pub(crate) fn beat(&self, kind: Kind) -> Result<(), ProtocolError> {
+    /// The peer says what is of no use; it may not do so without measure.
+    pub(crate) fn useless(&self, kind: Kind) -> Result<(), ProtocolError> {
         let now = Instant::now().into_std();
         let mut temper = self.temper.lock();
         temper
             .get_or_insert_with(|| Temper::new(now))
-            .useless(kind, now)?;
+            .useless(kind, now)
+    }
+
+    /// The peer asks whether we are there, or says that it is.
+    pub(crate) fn beat(&self, kind: Kind) -> Result<(), ProtocolError> {
+        self.useless(kind)?;
         if kind == Kind::Ping {
             self.pong.store(true, Relaxed);
         }
@@ -84,26 +95,119 @@ impl Pulse {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut liveness = Liveness::new(Instant::now().into_std());
-        let (mut received, mut asked) = (0, Instant::now());
+        let (mut heard, mut said) = (self.signs.heard(), self.signs.said());
+        // When we last said something, or wanted to.
+        let mut spoke = Instant::now();
         loop {
             let now = ticks.tick().await;
-            let count = self.received.load(Relaxed);
-            let paused = self.paused.load(Relaxed);
-            if count != received || paused {
-                received = count;
+            let signs = (self.signs.heard(), self.signs.said());
+            if signs.0 != heard || self.paused.load(Relaxed) {
                 liveness.heard(now.into_std());
             }
+            if signs.1 != said {
+                spoke = now;
+            }
+            (heard, said) = signs;
             let asks = match liveness.look(now.into_std()) {
-                // While we do not read, nothing can be heard; but the peer is to know that we live.
-                Look::Fine => paused && now.duration_since(asked) >= ASK_AFTER,
+                // We have nothing to ask; but a peer that is long at one message, or that we do not read, is to know
+                // that we live.
+                Look::Fine => now.duration_since(spoke) >= ASK_AFTER,
                 Look::Ask => true,
                 Look::Dead => return "the peer has been silent for 15 s, also when asked",
             };
             if asks {
-                asked = now;
+                spoke = now;
                 self.ping.store(true, Relaxed);
                 tell();
             }
         }
+    }
+
+    /// Writes and flushes answers to a peer, which is to read them.
+    ///
+    /// # Errors
+    ///
+    /// When it reads nothing for too long, or the connection breaks.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped early, part of a frame may be on the wire, and the connection must be closed.
+    pub(crate) async fn write_in_time<W: AsyncWrite + Unpin>(
+        &self,
+        io: &mut W,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let writing = async {
+            io.write_all(bytes).await?;
+            io.flush().await
+        };
+        self.in_time(writing)
+            .await
+            .unwrap_or_else(|| Err(stalled()))
+    }
+
+    /// Waits for writing, or returns nothing when the peer reads nothing for so long that the system takes no more.
+    /// One that reads slowly is alive.
+    ///
+    /// # Cancel safety
+    ///
+    /// As the writing.
+    pub(super) async fn in_time<T>(&self, writing: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(writing);
+        let (mut said, mut idle) = (self.signs.said(), Duration::ZERO);
+        while idle < WRITE_WITHIN {
+            if let Ok(written) = timeout(LOOK_EVERY, writing.as_mut()).await {
+                return Some(written);
+            }
+            idle += LOOK_EVERY;
+            let now = self.signs.said();
+            if now != said {
+                (said, idle) = (now, Duration::ZERO);
+            }
+        }
+        None
+    }
+}
+
+pub(super) fn stalled() -> io::Error {
+    let what = format!("the peer has read nothing for {WRITE_WITHIN:?}");
+    io::Error::new(io::ErrorKind::TimedOut, what)
+}
+
+/// NATS's write deadline.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, duplex, sink};
+
+    use super::*;
+    use crate::transport::line::Line;
+    use crate::transport::memory::Slow;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_slowly_is_alive_and_who_reads_nothing_is_given_up() {
+        let (ours, mut theirs) = duplex(1000);
+        let mut line = Line::new(Slow::new(ours));
+        let pulse = Pulse::new(line.signs);
+        let bytes = vec![0; 1_000_000];
+        let since = Instant::now();
+        {
+            let mut rest = (&mut theirs).take(1_000_000);
+            let mut nowhere = sink();
+            let (written, read) = tokio::join!(
+                pulse.write_in_time(&mut line.stream, &bytes),
+                tokio::io::copy(&mut rest, &mut nowhere)
+            );
+            written.unwrap();
+            assert_eq!(read.unwrap(), 1_000_000);
+        }
+        assert!(since.elapsed() > WRITE_WITHIN);
+        let since = Instant::now();
+        let stalled = pulse.write_in_time(&mut line.stream, &bytes).await;
+        let error = stalled.unwrap_err();
+        assert!(error.to_string().contains("has read nothing"), "{error}");
+        assert!(since.elapsed() < 2 * WRITE_WITHIN);
+        drop(theirs);
     }
 }

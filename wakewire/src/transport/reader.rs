@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use super::budget::Share;
 use crate::wire::ProtocolError;
 use crate::wire::replay::Replay;
+use crate::wire::run::LOOSE;
 use crate::wire::scan::{Piece, Scanner};
 
 /// A byte stream cut into runs and control frames.
@@ -15,7 +16,10 @@ use crate::wire::scan::{Piece, Scanner};
 pub(crate) struct FrameReader<R> {
     io: R,
     buffer: BytesMut,
-    /// How much to ask for at once: grows while the peer fills it, so that a silent connection costs little.
+    /// The size of the memory that the buffer is a part of, or more.
+    held: usize,
+    /// How much to ask for at once: grows while the peer fills it and shrinks with it, so that a silent connection
+    /// costs little, and what comes in one piece is most of the memory that it lies in.
     ahead: usize,
     scanner: Scanner,
     /// What the buffer counts as in a listener's memory.
@@ -40,6 +44,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self {
             io,
             buffer: BytesMut::new(),
+            held: 0,
             ahead: SMALLEST_READ,
             scanner,
             share: None,
@@ -72,14 +77,20 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ReadError> {
         loop {
             if let Some(piece) = self.scanner.next(&mut self.buffer)? {
-                if self
+                let is_new = self
                     .replay
                     .as_mut()
-                    .is_none_or(|replay| replay.takes(&piece))
-                {
-                    return Ok(Some(piece));
+                    .is_none_or(|replay| replay.takes(&piece));
+                if !is_new {
+                    continue;
                 }
-                continue;
+                return Ok(Some(match piece {
+                    Piece::Run { origin, run } => Piece::Run {
+                        origin,
+                        run: run.lies_in(self.held),
+                    },
+                    control @ Piece::Control { .. } => control,
+                }));
             }
             if !self.fill().await? {
                 return if self.buffer.is_empty() {
@@ -116,14 +127,35 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         if spare < wanted.max(SMALLEST_READ / 2) {
             let more = wanted.max(self.ahead);
             self.count(more).await;
-            self.buffer.reserve(more);
+            self.reserve(more);
         }
         let room = self.buffer.capacity() - self.buffer.len();
         let read = self.io.read_buf(&mut self.buffer).await?;
         if read == room {
             self.ahead = (self.ahead * 2).min(LARGEST_READ);
+        } else if read < self.ahead / LOOSE {
+            self.ahead = (self.ahead / 2).max(SMALLEST_READ);
         }
         Ok(read > 0)
+    }
+
+    /// Makes room for so many bytes more: in the same memory, if nobody else has a part of it and it is not too much
+    /// for what comes.
+    fn reserve(&mut self, more: usize) {
+        let unfinished = self.buffer.len();
+        if self.held <= LOOSE * (unfinished + more) && self.buffer.try_reclaim(more) {
+            return;
+        }
+        if unfinished < self.ahead {
+            let mut fresh = BytesMut::with_capacity(unfinished + more);
+            fresh.extend_from_slice(&self.buffer);
+            self.buffer = fresh;
+            self.held = self.buffer.capacity();
+        } else {
+            // A large frame: it may grow where it is. What lies before it is no more than what there was.
+            self.buffer.reserve(more);
+            self.held += self.buffer.capacity();
+        }
     }
 }
 

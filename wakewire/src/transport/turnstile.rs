@@ -154,6 +154,11 @@ impl Turnstile {
         }
     }
 
+    /// Takes the one that has been greeting longest out: there is no place for it.
+    pub(super) fn drop_oldest(&mut self) -> Option<Ticket> {
+        self.oldest(|_| true)
+    }
+
     fn oldest(&mut self, is: impl Fn(&Ticket) -> bool) -> Option<Ticket> {
         let oldest = self.greeting.iter().copied().find(is)?;
         self.gone(oldest);

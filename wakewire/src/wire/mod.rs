@@ -58,6 +58,8 @@ pub(crate) enum ProtocolError {
     Malformed { kind: frame::Kind, what: String },
     #[error("origin {0} was never announced")]
     UnknownOrigin(u32),
+    #[error("more than {0} origins on one connection")]
+    TooManyOrigins(usize),
     #[error("too many {kind:?} frames, which are of no use")]
     Useless { kind: frame::Kind },
 }

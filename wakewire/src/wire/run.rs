@@ -11,9 +11,36 @@ pub(crate) struct Run {
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) bytes: Bytes,
+    /// How much stays in memory as long as any of it is kept.
+    held: usize,
 }
 
 impl Run {
+    /// Makes one that has its memory for itself.
+    pub(crate) const fn new(first: u64, last: u64, bytes: Bytes) -> Self {
+        Self {
+            first,
+            last,
+            held: bytes.len(),
+            bytes,
+        }
+    }
+
+    /// Says that it lies in a piece of memory of this size.
+    pub(crate) const fn lies_in(mut self, size: usize) -> Self {
+        self.held = size;
+        self
+    }
+
+    /// Moves it into memory of its own where it is a small part of what it lies in, so that who keeps it counts at
+    /// least a [quarter](LOOSE) of what stays for it. A run that fills the buffer that it was read into is not copied.
+    pub(crate) fn compact(&mut self) {
+        if self.bytes.len() < self.held / LOOSE {
+            self.bytes = Bytes::copy_from_slice(&self.bytes);
+            self.held = self.bytes.len();
+        }
+    }
+
     /// Returns how many frames there are.
     pub(crate) const fn count(&self) -> u64 {
         self.last + 1 - self.first
@@ -55,9 +82,32 @@ impl Run {
     }
 }
 
+/// How many times what is kept may stay in memory for it.
+pub(crate) const LOOSE: usize = 4;
+
 /// Returns the length of the frame that starts these bytes.
 pub(crate) fn frame_length(bytes: &[u8]) -> usize {
     bytes.first_chunk().map_or(HEADER, |length| {
         HEADER.saturating_add(u32::from_le_bytes(*length) as usize)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_part_of_much_memory_is_copied_out_of_it_and_a_large_one_is_not() {
+        let memory = Bytes::from(vec![7; 4000]);
+        let mut large = Run::new(1, 1, memory.slice(..1000)).lies_in(memory.len());
+        large.compact();
+        assert_eq!(large.bytes.as_ptr(), memory.as_ptr(), "it stays");
+        let mut small = Run::new(1, 1, memory.slice(..999)).lies_in(memory.len());
+        small.compact();
+        assert_ne!(small.bytes.as_ptr(), memory.as_ptr());
+        assert_eq!(small.bytes, memory.slice(..999));
+        let copied = small.bytes.as_ptr();
+        small.compact();
+        assert_eq!(small.bytes.as_ptr(), copied, "once");
+    }
 }

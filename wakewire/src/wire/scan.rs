@@ -68,7 +68,7 @@ impl Scanner {
         let bytes = buffer.split_to(end).freeze();
         Ok(Some(Piece::Run {
             origin,
-            run: Run { first, last, bytes },
+            run: Run::new(first, last, bytes),
         }))
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use wakewire::{
     SinkError, SinkFactory,
 };
 
-use crate::support::{Place, number, numbered, soon};
+use crate::support::{PATIENCE, Place, number, numbered, soon};
 
 /// One service, made in code.
 #[derive(Debug)]
@@ -111,6 +111,66 @@ async fn ten_thousand_silent_sockets_do_not_keep_a_good_client_out() {
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
 }
 
+/// Says to a child of this process that it is the listener, and where.
+const LISTENS_AT: &str = "WAKEWIRE_TEST_LISTENS_AT";
+
+/// A process that ends with this one.
+struct Child(std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Receives in a process that may open few files.
+async fn receive_with_few_files(endpoint: &str) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = Some(128);
+    setrlimit(Resource::Nofile, limit).unwrap();
+    let factory = factory(&ServiceConfig::direct(endpoint.parse().unwrap()));
+    let mut source = factory.create_source("ticks").await.unwrap();
+    while source.recv().await.unwrap().is_some() {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_sockets_that_take_all_files_do_not_keep_a_good_client_out() {
+    if let Ok(endpoint) = std::env::var(LISTENS_AT) {
+        return receive_with_few_files(&endpoint).await;
+    }
+    raise_files();
+    let (port, config) = tcp();
+    let _child = Child(
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "limits::silent_sockets_that_take_all_files_do_not_keep_a_good_client_out",
+            ])
+            .env(LISTENS_AT, format!("tcp://127.0.0.1:{port}"))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let mut silent = Vec::new();
+    // If each of them kept its place for its five seconds, this would take a minute.
+    let flooded = soon(async {
+        for n in 0..3 {
+            let factory = factory(&config);
+            let sink = factory.create_sink("ticks").await.unwrap();
+            sink.send(numbered(n)).await.unwrap();
+            let report = sink.flush(PATIENCE).await.unwrap();
+            assert!(report.is_complete(), "{report:?}");
+            for _ in 0..1000 {
+                silent.push(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+            }
+        }
+    });
+    flooded.await;
+}
+
 #[tokio::test]
 async fn as_many_connections_as_allowed_and_not_one_more_until_one_leaves() {
     let place = Place::new();
@@ -147,50 +207,147 @@ async fn a_flood_of_pings_ends_the_connection_and_nobody_elses() {
     let place = Place::new();
     let (path, config) = unix(&place);
     let (_listener, mut source) = listening(&config).await;
-    // Hello of a producer, as in docs/wire-protocol.md, then 32 pings, then one too many.
-    let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
-    stream.write_all(&hello()).await.unwrap();
-    let mut ping = [0; 32];
-    ping[4] = 10;
-    let mut welcome = [0; 32];
-    soon(stream.read_exact(&mut welcome)).await.unwrap();
-    assert_eq!(welcome[4], 2, "a welcome");
-    let length = u32::from_le_bytes(welcome[..4].try_into().unwrap());
-    let mut body = vec![0; length as usize];
-    soon(stream.read_exact(&mut body)).await.unwrap();
+    // 32 pings, then one too many.
+    let mut stream = greeted(&path, &hello()).await;
+    let ping = frame(10, 0, &[]);
     for _ in 0..32 {
         stream.write_all(&ping).await.unwrap();
     }
-    let mut pong = [0; 32];
-    soon(stream.read_exact(&mut pong)).await.unwrap();
-    assert_eq!(pong[4], 11, "at the limit");
-    // More than ten a second, whatever the machine does meanwhile.
-    let flood = ping.repeat(4096);
-    let flooded = async {
-        while stream.write_all(&flood).await.is_ok() {}
-        let mut rest = Vec::new();
-        // Ended, in whichever way the system tells it.
-        stream.read_to_end(&mut rest).await.unwrap_or(0)
-    };
-    soon(flooded).await;
+    assert_eq!(soon(read_frame(&mut stream)).await[4], 11, "at the limit");
+    soon(ended_by(stream, &ping)).await;
     let took = good_client(&config, &mut source, 1).await;
     println!("a good client beside it took {took:?}");
 }
 
-/// A producer's hello over a Unix socket: versions 1 to 1, any service, a session of ones.
+#[tokio::test]
+async fn frames_that_are_there_already_are_borne_for_a_while() {
+    let place = Place::new();
+    let (path, config) = unix(&place);
+    let (_listener, mut source) = listening(&config).await;
+    bears_what_is_there(&path).await;
+    // The connection of its session that comes next is served.
+    let mut stream = greeted(&path, &hello()).await;
+    stream
+        .write_all(&frame(4, 2, &7_u64.to_le_bytes()))
+        .await
+        .unwrap();
+    for expected in [0, 7] {
+        assert_eq!(
+            number(&soon(source.recv()).await.unwrap().unwrap()),
+            expected
+        );
+    }
+    good_client(&config, &mut source, 1).await;
+}
+
+#[tokio::test]
+async fn a_relay_bears_useless_frames_for_a_while() {
+    let place = Place::new();
+    let factory = crate::support::factory(&place.unix("ticks", "relay", ""));
+    let path = place.path().join("ticks.sock");
+    let mut relay = factory.create_relay("ticks").await.unwrap();
+    relay.bind().await.unwrap();
+    let attacks = async {
+        bears_what_is_there(&path).await;
+        // A producer acknowledges nothing.
+        let mut stream = greeted(&path, &hello()).await;
+        stream.write_all(&frame(5, 0, &[])).await.unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.ok();
+        // A consumer that has acknowledged the one message that there is, and says so again and again.
+        let mut stream = greeted(&path, &consumers_hello()).await;
+        let mut gap = read_frame(&mut stream).await;
+        while gap[4] != 6 {
+            gap = read_frame(&mut stream).await;
+        }
+        let mut ack = frame(5, 1, &[]);
+        ack[6] = 1;
+        ack[24..28].copy_from_slice(&gap[24..28]);
+        for _ in 0..30 {
+            stream.write_all(&ack).await.unwrap();
+        }
+        stream.write_all(&frame(10, 0, &[])).await.unwrap();
+        while read_frame(&mut stream).await[4] != 11 {}
+        ended_by(stream, &ack).await;
+    };
+    tokio::select! {
+        () = soon(attacks) => {}
+        stopped = relay.run() => panic!("{stopped:?}"),
+    }
+}
+
+/// A producer that says its first message again: 30 times are borne, and not more than ten a second after that.
+async fn bears_what_is_there(path: &Path) {
+    let mut stream = greeted(path, &hello()).await;
+    let data = frame(4, 1, &0_u64.to_le_bytes());
+    for _ in 0..=30 {
+        stream.write_all(&data).await.unwrap();
+    }
+    stream.write_all(&frame(10, 0, &[])).await.unwrap();
+    while soon(read_frame(&mut stream)).await[4] != 11 {}
+    soon(ended_by(stream, &data)).await;
+}
+
+/// Connects, says hello, reads the welcome.
+async fn greeted(path: &Path, hello: &[u8]) -> tokio::net::UnixStream {
+    let mut stream = tokio::net::UnixStream::connect(path).await.unwrap();
+    stream.write_all(hello).await.unwrap();
+    assert_eq!(soon(read_frame(&mut stream)).await[4], 2, "a welcome");
+    stream
+}
+
+/// Reads a frame; returns its header.
+async fn read_frame(stream: &mut tokio::net::UnixStream) -> [u8; 32] {
+    let mut head = [0; 32];
+    stream.read_exact(&mut head).await.unwrap();
+    let length = u32::from_le_bytes(head[..4].try_into().unwrap());
+    let mut body = vec![0; length as usize];
+    stream.read_exact(&mut body).await.unwrap();
+    head
+}
+
+/// Says this frame without end until the connection ends, in whichever way the system tells it: more often than ten
+/// times a second, whatever the machine does meanwhile.
+async fn ended_by(mut stream: tokio::net::UnixStream, frame: &[u8]) {
+    let flood = frame.repeat(4096);
+    while stream.write_all(&flood).await.is_ok() {}
+    stream.read_to_end(&mut Vec::new()).await.ok();
+}
+
+/// A frame over a Unix socket, as in docs/wire-protocol.md.
+fn frame(kind: u8, sequence: u64, body: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0; 32];
+    frame[..4].copy_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
+    frame[4] = kind;
+    frame[8..16].copy_from_slice(&sequence.to_le_bytes());
+    frame.extend(body);
+    frame
+}
+
+/// A producer's hello: versions 1 to 1, any service, a session of ones.
 fn hello() -> Vec<u8> {
+    let mut cbor = front_of_hello();
+    cbor.extend([0x04, 0xa3, 0x00, 0x50]);
+    cbor.extend([1; 16]);
+    cbor.extend([0x01, 0x01, 0x02, 0xf4]);
+    frame(1, 0, &cbor)
+}
+
+/// A consumer's, without a name.
+fn consumers_hello() -> Vec<u8> {
+    let mut cbor = front_of_hello();
+    cbor.extend([0x05, 0xa4, 0x01, 0x50]);
+    cbor.extend([2; 16]);
+    cbor.extend([0x02, 0xf4, 0x03, 0x00, 0x04, 0x00]);
+    frame(1, 0, &cbor)
+}
+
+fn front_of_hello() -> Vec<u8> {
     let mut cbor = vec![0xa5, 0x00, 0x01, 0x01, 0x01, 0x02, 0x60];
     cbor.extend([
         0x03, 0xa3, 0x00, 0x1a, 0, 0x10, 0, 0, 0x01, 0x00, 0x02, 0x00,
     ]);
-    cbor.extend([0x04, 0xa3, 0x00, 0x50]);
-    cbor.extend([1; 16]);
-    cbor.extend([0x01, 0x01, 0x02, 0xf4]);
-    let mut frame = vec![0; 32];
-    frame[..4].copy_from_slice(&u32::try_from(cbor.len()).unwrap().to_le_bytes());
-    frame[4] = 1;
-    frame.extend(cbor);
-    frame
+    cbor
 }
 
 #[test]

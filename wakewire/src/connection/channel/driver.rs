@@ -53,7 +53,6 @@ async fn read(shared: &Shared, reader: &mut Reader) -> SinkError {
             Ok(None) => return shared.lost(Phase::Read, "the peer closed the connection"),
             Err(error) => return shared.lost(Phase::Read, error),
         };
-        shared.pulse.heard();
         if let Err(error) = take(shared, piece) {
             return shared.lost(Phase::Read, error);
         }

@@ -179,6 +179,7 @@ impl<C: MessageCodec> Connection<C> {
         let Host {
             mut reader,
             writer,
+            pulse,
             mut welcome,
             ..
         } = host;
@@ -187,7 +188,7 @@ impl<C: MessageCodec> Connection<C> {
         // It may take more than can be sent.
         let largest = frame_limit(endpoint.largest_message());
         welcome.limits.frame = welcome.limits.frame.min(largest);
-        let shared = Arc::new(Shared::new(failure, settings, welcome, outflow));
+        let shared = Arc::new(Shared::new(failure, settings, welcome, outflow, pulse));
         let driving = Driving(Arc::clone(&shared));
         runtime.spawn(driver::run(driving, reader, writer));
         Ok(Self {

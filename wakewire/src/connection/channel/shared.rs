@@ -62,6 +62,7 @@ impl Shared {
         settings: ConnectionSettings,
         welcome: Welcome,
         outflow: Outflow,
+        pulse: Pulse,
     ) -> Self {
         let allowed = welcome.in_flight.filter(|&most| most > 0);
         let in_flight = allowed.map_or(settings.in_flight, |most| most.min(settings.in_flight));
@@ -71,7 +72,7 @@ impl Shared {
             settings,
             welcome,
             outflow,
-            pulse: Pulse::default(),
+            pulse,
             table: Mutex::new(Table {
                 pending: Pending::new(in_flight + MOST_FRAMES),
                 pings: Pings::default(),

@@ -85,7 +85,7 @@ impl Outbox {
             sequences.len() as u64,
             "P4: without holes"
         );
-        Some(Run { first, last, bytes })
+        Some(Run::new(first, last, bytes))
     }
     pub(super) fn welcomed(&mut self, acked: u64, have: u64) {
         self.outbox

@@ -166,8 +166,5 @@ fn stamped(run: Run, origin: u32) -> Run {
         stamp_origin(&mut bytes[at..], origin);
         at += frame_length(&bytes[at..]);
     }
-    Run {
-        bytes: bytes.into(),
-        ..run
-    }
+    Run::new(run.first, run.last, bytes.into())
 }

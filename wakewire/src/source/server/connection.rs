@@ -18,7 +18,6 @@ use crate::message::Message;
 use crate::transport::door::{Reader, Visitor, reject};
 use crate::transport::outflow::Outflow;
 use crate::transport::pulse::Pulse;
-use crate::transport::write_in_time;
 use crate::wire::ProtocolError;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Hello, Limits, Reject, Requester, VERSION, Welcome};
@@ -47,6 +46,7 @@ pub(super) async fn serve(house: Arc<House>, visitor: Visitor) {
         offer,
         mut reader,
         mut writer,
+        pulse,
         pass: _pass,
         ..
     } = visitor;
@@ -70,7 +70,7 @@ pub(super) async fn serve(house: Arc<House>, visitor: Visitor) {
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
     reader.scanner().limit = welcome.limits.frame;
     reader.takes_once(house.over_datagrams);
-    if let Err(error) = write_in_time(&mut writer, &bytes).await {
+    if let Err(error) = pulse.write_in_time(&mut writer, &bytes).await {
         tracing::debug!(%service, %error, "a requester left while it was greeted");
         return;
     }
@@ -88,7 +88,7 @@ pub(super) async fn serve(house: Arc<House>, visitor: Visitor) {
         house: Arc::clone(&house),
         peer,
         outflow,
-        pulse: Pulse::default(),
+        pulse,
         most,
         open: Open::default(),
     };
@@ -213,9 +213,7 @@ impl Connection {
         self.pulse.pause(true);
         self.outflow.has_room().await;
         self.pulse.pause(false);
-        let piece = reader.next().await.map_err(|error| error.to_string())?;
-        self.pulse.heard();
-        Ok(piece)
+        reader.next().await.map_err(|error| error.to_string())
     }
 
     async fn take(

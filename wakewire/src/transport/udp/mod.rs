@@ -40,7 +40,7 @@ pub(super) async fn dial(authority: &Authority) -> io::Result<Line> {
     Ok(Line {
         address: Some(address.ip()),
         course,
-        ..Line::new(channel)
+        ..Line::of_datagrams(channel)
     })
 }
 
