@@ -185,7 +185,6 @@ impl<C: MessageCodec> Connection<C> {
         } = host;
         reader.scanner().limit = limit;
         reader.takes_once(endpoint.loses_frames());
-        // It may take more than can be sent.
         let largest = frame_limit(endpoint.largest_message());
         welcome.limits.frame = welcome.limits.frame.min(largest);
         let shared = Arc::new(Shared::new(failure, settings, welcome, outflow, pulse));

@@ -11,7 +11,7 @@ use wakewire::{ListenLimits, SinkError};
 
 use super::front::Mood;
 use super::{Node, asked, over, over_all};
-use crate::support::{Place, soon};
+use crate::support::{Place, eventually, soon};
 
 /// One that refuses and one that is full: asked `max_retries` times more, after pauses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,6 +55,10 @@ async fn who_refuses_and_who_is_full_is_asked_again_after_pauses() {
     soon(held.closed()).await;
     soon(async { while asked(&manager, "x").await.is_err() {} }).await;
     node.front.becomes(Mood::Refuses).await;
+    eventually("its connection is gone", || {
+        manager.total_connections() == 0
+    })
+    .await;
     let error = asked(&manager, "y").await.unwrap_err();
     assert!(matches!(error, SinkError::ConnectionFailed(_)), "{error}");
     assert!(manager.statistics()[0].1.failed_opens >= 25);
