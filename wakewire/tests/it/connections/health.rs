@@ -113,6 +113,10 @@ async fn a_node_that_fails_is_put_out_and_a_probe_brings_it_back_after_its_resta
         asked(&manager, "before").await.unwrap();
     }
     nodes[0].front.becomes(Mood::Refuses).await;
+    eventually("its connection is gone", || {
+        manager.total_connections() <= 1
+    })
+    .await;
     let mut failing = 0;
     while healthy(&manager)[0] {
         asked(&manager, "failing").await.unwrap();
@@ -205,6 +209,10 @@ async fn only_what_was_certainly_not_processed_goes_to_another_node() {
 
     // Its connection is gone, and nobody listens any more: it was never written.
     nodes[0].front.becomes(Mood::Refuses).await;
+    eventually("its connection is gone", || {
+        manager.total_connections() <= 1
+    })
+    .await;
     for _ in 0..4 {
         asked(&manager, "elsewhere").await.unwrap();
     }
