@@ -141,6 +141,14 @@ pub(super) async fn greet(
 }
 
 impl House {
+    /// Returns how the service is called in what peers are told.
+    fn name(&self) -> String {
+        match &*self.service {
+            "" => "this service".to_owned(),
+            name => format!("`{name}`"),
+        }
+    }
+
     /// Gives somebody who has greeted a place inside, if there is one.
     fn enter(self: &Arc<Self>, ticket: Ticket) -> Result<Pass, (Code, String)> {
         if self.budget.is_exhausted() {
@@ -170,7 +178,7 @@ impl House {
         if let Identity::Uid(uid) = known
             && !super::unix::may_enter(uid, &self.target.security().allow_uids)
         {
-            let text = format!("user {uid} may not connect to `{}`", self.service);
+            let text = format!("user {uid} may not connect to {}", self.name());
             return Err((Code::Unauthorized, text));
         }
         let demanded = password::credentials(self.target.security()).map_err(|error| {
@@ -191,7 +199,7 @@ impl House {
             self.turnstile.lock().wrong_password(ticket, now);
         }
         sleep(WRONG_PASSWORD_PAUSE).await;
-        let text = format!("`{}` demands a user and a password", self.service);
+        let text = format!("{} demands a user and a password", self.name());
         Err((Code::Unauthorized, text))
     }
 

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::budget::Share;
 use crate::wire::ProtocolError;
+use crate::wire::replay::Replay;
 use crate::wire::run::LOOSE;
 use crate::wire::scan::{Piece, Scanner};
 
@@ -23,6 +24,8 @@ pub(crate) struct FrameReader<R> {
     scanner: Scanner,
     /// What the buffer counts as in a listener's memory.
     share: Option<Share>,
+    /// What has come, where it may come twice.
+    replay: Option<Replay>,
 }
 
 /// Why nothing more comes.
@@ -45,6 +48,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             ahead: SMALLEST_READ,
             scanner,
             share: None,
+            replay: None,
         }
     }
 
@@ -59,6 +63,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         &mut self.scanner
     }
 
+    /// Says whether requests and messages may come twice, as datagrams do, and each is to be taken once. Not for what
+    /// several senders have numbered.
+    pub(crate) fn takes_once(&mut self, takes_once: bool) {
+        self.replay = takes_once.then(Replay::default);
+    }
+
     /// Returns the next piece, or `None` when the peer has closed the connection between two frames.
     ///
     /// # Cancel safety
@@ -67,13 +77,20 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ReadError> {
         loop {
             if let Some(piece) = self.scanner.next(&mut self.buffer)? {
-                return Ok(Some(match piece {
-                    Piece::Run { origin, run } => Piece::Run {
-                        origin,
-                        run: run.lies_in(self.held),
-                    },
-                    control @ Piece::Control { .. } => control,
-                }));
+                if self
+                    .replay
+                    .as_mut()
+                    .is_none_or(|replay| replay.takes(&piece))
+                {
+                    return Ok(Some(match piece {
+                        Piece::Run { origin, run } => Piece::Run {
+                            origin,
+                            run: run.lies_in(self.held),
+                        },
+                        control @ Piece::Control { .. } => control,
+                    }));
+                }
+                continue;
             }
             if !self.fill().await? {
                 return if self.buffer.is_empty() {

@@ -9,6 +9,7 @@ pub(crate) mod liveness;
 pub(crate) mod negotiation;
 pub(crate) mod outlet;
 pub(crate) mod refusal;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod scan;
 pub(crate) mod session;

@@ -13,6 +13,7 @@
 )]
 
 mod composite;
+mod connections;
 #[cfg(feature = "tls")]
 mod deadline;
 mod direct;

@@ -16,7 +16,7 @@ use crate::support::{eventually, factory, number, numbered, soon};
 const QUICK: &str = "lazy = { retry_delay_ms = 5, max_retry_delay_secs = 0.02 }";
 
 /// A free port; a test may still lose it, and then fails to bind.
-fn port() -> u16 {
+pub(crate) fn port() -> u16 {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap().port()
 }
@@ -38,20 +38,20 @@ fn dice(seed: u64) -> impl FnMut() -> u64 + Send + Sync {
 
 /// What a bad network does to a datagram.
 #[derive(Clone, Copy)]
-enum Fault {
+pub(crate) enum Fault {
     Lose,
     FlipBit,
 }
 
 /// A network: of every hundred datagrams so many suffer its fault; a tenth is doubled, a tenth comes late.
-struct Network {
-    port: u16,
+pub(crate) struct Network {
+    pub(crate) port: u16,
     suffered: Arc<AtomicU64>,
     task: AbortHandle,
 }
 
 impl Network {
-    async fn start(target: u16, fault: Fault, percent: u64, seed: u64) -> Self {
+    pub(crate) async fn start(target: u16, fault: Fault, percent: u64, seed: u64) -> Self {
         let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let port = front.local_addr().unwrap().port();
         let suffered = Arc::new(AtomicU64::new(0));

@@ -44,6 +44,10 @@ use crate::wire::liveness::ASK_AFTER;
 /// ([`SinkError::into_message`]) says that the peer certainly never saw the request, or did nothing with it. Without
 /// it, the peer may have done what was asked.
 ///
+/// **Over `udp`** each request and each answer is one datagram, of at most 64,000 bytes, and nothing is sent again: a
+/// request is processed at most once, and one that is lost, or whose answer is, ends with a `Timeout` without its
+/// message. What does not fit is `MessageTooLarge`.
+///
 /// It does not heal: when it breaks, it stays so. A pool opens the next one. Cloning is cheap; when the last clone is
 /// dropped, it closes.
 ///
@@ -176,10 +180,14 @@ impl<C: MessageCodec> Connection<C> {
             mut reader,
             writer,
             pulse,
-            welcome,
+            mut welcome,
             ..
         } = host;
         reader.scanner().limit = limit;
+        reader.takes_once(endpoint.loses_frames());
+        // It may take more than can be sent.
+        let largest = frame_limit(endpoint.largest_message());
+        welcome.limits.frame = welcome.limits.frame.min(largest);
         let shared = Arc::new(Shared::new(failure, settings, welcome, outflow, pulse));
         let driving = Driving(Arc::clone(&shared));
         runtime.spawn(driver::run(driving, reader, writer));

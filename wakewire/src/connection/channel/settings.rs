@@ -31,7 +31,7 @@ pub struct ConnectionSettings {
     /// How many requests may be open at a time; further ones wait. The peer may allow fewer: a server of ours 256.
     /// Default 1024.
     pub in_flight: u32,
-    /// The largest payload that the peer may send. Default 1 MiB.
+    /// The largest payload that the peer may send. Default 1 MiB; over `udp` no peer can send more than 64,000 bytes.
     pub max_message_bytes: usize,
 }
 

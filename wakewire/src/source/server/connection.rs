@@ -19,7 +19,7 @@ use crate::transport::door::{Reader, Visitor, reject};
 use crate::transport::outflow::Outflow;
 use crate::transport::pulse::Pulse;
 use crate::wire::ProtocolError;
-use crate::wire::frame::{self, Header, Kind, frame_limit};
+use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Hello, Limits, Reject, Requester, VERSION, Welcome};
 use crate::wire::liveness::ASK_AFTER;
 use crate::wire::refusal::{self, Reason, Refusal};
@@ -69,6 +69,7 @@ pub(super) async fn serve(house: Arc<House>, visitor: Visitor) {
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
     reader.scanner().limit = welcome.limits.frame;
+    reader.takes_once(house.over_datagrams);
     if let Err(error) = pulse.write_in_time(&mut writer, &bytes).await {
         tracing::debug!(%service, %error, "a requester left while it was greeted");
         return;
@@ -80,7 +81,7 @@ pub(super) async fn serve(house: Arc<House>, visitor: Visitor) {
         service: Arc::clone(service),
         outflow: Arc::clone(&outflow),
         next: Arc::new(AtomicU64::new(1)),
-        limit: theirs.frame,
+        limit: theirs.frame.min(house.largest),
     };
     tracing::debug!(%service, ?peer, "requester connected");
     let connection = Connection {
@@ -129,7 +130,7 @@ impl House {
         Welcome {
             version: VERSION,
             limits: Limits {
-                frame: frame_limit(self.max_message_bytes),
+                frame: self.limit,
                 idle_ms: self.idle_timeout.map_or(0, milliseconds),
                 ping_ms: milliseconds(ASK_AFTER),
             },

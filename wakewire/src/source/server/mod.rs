@@ -28,6 +28,7 @@ use crate::security::{ListenLimits, Security};
 use crate::transport::dial::Target;
 use crate::transport::door::Door;
 use crate::wire::SessionId;
+use crate::wire::frame::frame_limit;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Message, HandlerError>> + Send>>;
 
@@ -36,6 +37,9 @@ type Answer = Pin<Box<dyn Future<Output = Result<Message, HandlerError>> + Send>
 ///
 /// The handler is called for each request, as they come, and many at a time. Its future is dropped when the requester
 /// does not want the answer any more, or at the request's deadline. One that panics fails that request only.
+///
+/// Over `udp` a request is one datagram, and so is its answer. It is processed at most once, also when the network
+/// doubles it; what is lost is not known here.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -81,7 +85,7 @@ where
         limits: ListenLimits::default(),
         max_in_flight: 256,
         max_per_connection: 256,
-        max_message_bytes: 1 << 20,
+        max_message_bytes: None,
         idle_timeout: Some(Duration::from_secs(120)),
     }
 }
@@ -115,7 +119,7 @@ pub struct Server {
     limits: ListenLimits,
     max_in_flight: usize,
     max_per_connection: usize,
-    max_message_bytes: usize,
+    max_message_bytes: Option<usize>,
     idle_timeout: Option<Duration>,
 }
 
@@ -153,9 +157,10 @@ impl Server {
         self
     }
 
-    /// Bounds the payload of a request; 1 MiB by default.
+    /// Bounds the payload of a request; 1 MiB by default. Over `udp`, where each is one datagram, 1200 bytes by
+    /// default, which every path takes in one piece; nobody can send more than 64,000.
     pub fn with_max_message_bytes(mut self, most: usize) -> Self {
-        self.max_message_bytes = most;
+        self.max_message_bytes = Some(most);
         self
     }
 
@@ -205,6 +210,9 @@ impl Server {
             SinkError::NoRuntime(failure.hint("serve inside a tokio runtime"))
         })?;
         let checksummed = endpoint.is_checksummed();
+        let over_datagrams = endpoint.loses_frames();
+        let usual = endpoint.usual_message();
+        let largest = frame_limit(endpoint.largest_message());
         let target = Target::new(endpoint, self.security, self.limits)
             .sound()
             .map_err(|unreached| unreached.error(failure.clone()))?;
@@ -217,9 +225,11 @@ impl Server {
             handler: self.handler,
             service: self.service.into(),
             max_per_connection: self.max_per_connection,
-            max_message_bytes: self.max_message_bytes,
+            limit: frame_limit(self.max_message_bytes.unwrap_or(usual)),
+            largest,
             idle_timeout: self.idle_timeout,
             checksummed,
+            over_datagrams,
             slots: Arc::new(Semaphore::new(self.max_in_flight)),
             tally: Tally::default(),
             node: SessionId(rand::random()),
@@ -246,9 +256,13 @@ struct House {
     handler: Arc<dyn Fn(Request) -> Answer + Send + Sync>,
     service: Arc<str>,
     max_per_connection: usize,
-    max_message_bytes: usize,
+    /// The most bytes after a header that we take, and the most that we can send.
+    limit: u32,
+    largest: u32,
     idle_timeout: Option<Duration>,
     checksummed: bool,
+    /// What comes may come twice.
+    over_datagrams: bool,
     slots: Arc<Semaphore>,
     tally: Tally,
     node: SessionId,

@@ -1,7 +1,7 @@
 //! TLS over real sockets: certificates made for each test, `openssl` as the other side where it matters.
 
 mod attacks;
-mod negotiation;
+pub(crate) mod negotiation;
 mod openssl;
 mod paths;
 mod refusals;
@@ -65,7 +65,7 @@ impl Authority {
         self.sign(name, Self::params(name, &["localhost", "127.0.0.1"]))
     }
 
-    fn params(name: &str, hosts: &[&str]) -> CertificateParams {
+    pub(crate) fn params(name: &str, hosts: &[&str]) -> CertificateParams {
         let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -73,7 +73,7 @@ impl Authority {
     }
 
     /// Signs and writes both files; again under the same name, it writes over them.
-    fn sign(&self, name: &str, params: CertificateParams) -> Pair {
+    pub(crate) fn sign(&self, name: &str, params: CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         let path = |end: &str| self.directory.path().join(format!("{name}.{end}"));

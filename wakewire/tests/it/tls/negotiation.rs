@@ -11,8 +11,8 @@ use super::{Authority, Listening, direct, factory, free_port, once, with_mode};
 use crate::support::{PATIENCE, soon};
 
 /// Hands on what comes, both ways, and keeps it.
-pub(super) struct Tap {
-    pub(super) port: u16,
+pub(crate) struct Tap {
+    pub(crate) port: u16,
     heard: Arc<Mutex<Vec<u8>>>,
     task: JoinHandle<()>,
 }
@@ -22,7 +22,7 @@ pub(super) type Change = fn(Vec<u8>) -> Vec<u8>;
 
 impl Tap {
     /// Listens only.
-    pub(super) async fn start(to: u16) -> Self {
+    pub(crate) async fn start(to: u16) -> Self {
         Self::changing(to, None, None).await
     }
 
@@ -45,7 +45,7 @@ impl Tap {
         Self { port, heard, task }
     }
 
-    pub(super) fn has_heard(&self, what: &str) -> bool {
+    pub(crate) fn has_heard(&self, what: &str) -> bool {
         let heard = self.heard.lock().unwrap();
         heard
             .windows(what.len())
