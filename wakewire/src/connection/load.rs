@@ -19,22 +19,19 @@ impl ConnectionConfig {
     /// `InvalidConfig` when the file cannot be read, is larger than 1 MiB, or says what [`from_toml`](Self::from_toml)
     /// refuses.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, SinkError> {
-        let path = path.as_ref();
-        let name = path.display().to_string();
-        let unread = |error: std::io::Error| {
-            let failure = Failure::new("").endpoint(name.clone()).because(error);
-            SinkError::InvalidConfig(failure.hint(format!("is `{name}` there and readable?")))
-        };
-        let mut text = String::new();
-        let file = File::open(path).map_err(unread)?;
-        // One byte more than allowed, to see that there is more.
-        let read = file.take(FILE_BYTES + 1).read_to_string(&mut text);
-        if read.map_err(unread)? as u64 > FILE_BYTES {
-            let mut faults = ConfigFaults::default();
-            faults.add(name, "the file is too large", format!("{FILE_BYTES} bytes"));
-            return Err(faults.into_error());
-        }
-        parsed(&text, &name)
+        let config = read(path.as_ref())?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Reads a TOML file, and puts what the environment says in place of what it says: only both together must be
+    /// right, so that hosts and passwords may be in the environment alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_file`](Self::from_file) and [`overridden_by`](Self::overridden_by).
+    pub fn from_file_and_env(path: impl AsRef<Path>) -> Result<Self, SinkError> {
+        read(path.as_ref())?.overridden_by_env()
     }
 
     /// Reads TOML text.
@@ -57,7 +54,9 @@ impl ConnectionConfig {
     /// `InvalidConfig`: no TOML, a key that does not exist, each with its line; or what
     /// [`validate`](Self::validate) refuses.
     pub fn from_toml(text: &str) -> Result<Self, SinkError> {
-        parsed(text, "TOML")
+        let config = parsed(text, "TOML")?;
+        config.validate()?;
+        Ok(config)
     }
 
     /// Reads the environment alone: `WAKEWIRE_HOSTS` (separated by commas), `WAKEWIRE_USERNAME`,
@@ -171,9 +170,28 @@ fn flag(text: &str) -> Result<bool, (&'static str, &'static str)> {
     }
 }
 
+/// Reads a file.
+fn read(path: &Path) -> Result<ConnectionConfig, SinkError> {
+    let name = path.display().to_string();
+    let unread = |error: std::io::Error| {
+        let failure = Failure::new("").endpoint(name.clone()).because(error);
+        SinkError::InvalidConfig(failure.hint(format!("is `{name}` there and readable?")))
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(unread)?;
+    // One byte more than allowed, to see that there is more.
+    let read = file.take(FILE_BYTES + 1).read_to_string(&mut text);
+    if read.map_err(unread)? as u64 > FILE_BYTES {
+        let mut faults = ConfigFaults::default();
+        faults.add(name, "the file is too large", format!("{FILE_BYTES} bytes"));
+        return Err(faults.into_error());
+    }
+    parsed(&text, &name)
+}
+
 /// Reads the text of a file; no excerpt of it gets into an error, for it may hold a password.
 fn parsed(text: &str, file: &str) -> Result<ConnectionConfig, SinkError> {
-    let config: ConnectionConfig = toml::from_str(text).map_err(|error: toml::de::Error| {
+    toml::from_str(text).map_err(|error: toml::de::Error| {
         let place = error.span().and_then(|span| text.get(..span.start));
         let key = place.map_or_else(
             || file.to_owned(),
@@ -186,9 +204,7 @@ fn parsed(text: &str, file: &str) -> Result<ConnectionConfig, SinkError> {
             "the keys and values of a `ConnectionConfig`",
         );
         faults.into_error()
-    })?;
-    config.validate()?;
-    Ok(config)
+    })
 }
 
 const PREFIX: &str = "WAKEWIRE_";

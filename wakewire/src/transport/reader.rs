@@ -77,20 +77,20 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ReadError> {
         loop {
             if let Some(piece) = self.scanner.next(&mut self.buffer)? {
-                if self
+                let is_new = self
                     .replay
                     .as_mut()
-                    .is_none_or(|replay| replay.takes(&piece))
-                {
-                    return Ok(Some(match piece {
-                        Piece::Run { origin, run } => Piece::Run {
-                            origin,
-                            run: run.lies_in(self.held),
-                        },
-                        control @ Piece::Control { .. } => control,
-                    }));
+                    .is_none_or(|replay| replay.takes(&piece));
+                if !is_new {
+                    continue;
                 }
-                continue;
+                return Ok(Some(match piece {
+                    Piece::Run { origin, run } => Piece::Run {
+                        origin,
+                        run: run.lies_in(self.held),
+                    },
+                    control @ Piece::Control { .. } => control,
+                }));
             }
             if !self.fill().await? {
                 return if self.buffer.is_empty() {

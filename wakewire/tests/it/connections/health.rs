@@ -227,6 +227,13 @@ async fn what_a_node_hands_back_goes_to_another() {
     let manager = in_turn(&over([&*busy, &*node.front.url]));
     asked(&manager, "x").await.unwrap();
     assert_eq!((refused.count(), node.processed.times("x")), (1, 1));
+    // However the first one was chosen: it is not the same one that is asked again.
+    for _ in 0..30 {
+        let manager = ConnectionManager::new(&over([&*busy, &*node.front.url])).unwrap();
+        let before = refused.count();
+        asked(&manager, "x").await.unwrap();
+        assert!(refused.count() - before <= 1);
+    }
     // A handler that cannot answer has answered: nobody else is asked.
     server.close(LONG).await;
     let failing = wakewire::source::serve(busy.as_str(), |_| async {

@@ -164,3 +164,51 @@ async fn another_version_is_not_tried_again() {
     assert_eq!(dials.count(), 1);
     peer.abort();
 }
+
+/// In a process of its own, since it has an environment of its own.
+#[test]
+fn a_file_and_the_environment_are_read_as_one() {
+    let place = Place::new();
+    let path = place.path().join("cluster.toml");
+    let read = |file: &str, hosts: &str| {
+        std::fs::write(&path, file).unwrap();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "connections::settings::as_one", "--nocapture"])
+            .env("WAKEWIRE_TEST_CLUSTER", &path)
+            .env("WAKEWIRE_HOSTS", hosts)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said = read("username = 'desk'\ntimeout_ms = 7\n", "db1, db2");
+    assert!(said.contains("read [\"db1\", \"db2\"] desk 7"), "{said}");
+    let said = read("hosts = ['db3']\ntimeout_ms = 7\n", "db1");
+    assert!(said.contains("read [\"db1\"]  7"), "{said}");
+    let said = read("timeout_ms = 0\n", "db1");
+    assert!(
+        said.contains("refused") && said.contains("timeout_ms"),
+        "{said}"
+    );
+    let said = read("timout_ms = 7\n", "db1");
+    assert!(
+        said.contains("refused") && said.contains("line 1"),
+        "{said}"
+    );
+}
+
+#[test]
+fn as_one() {
+    // Only as the process above.
+    let Some(path) = std::env::var_os("WAKEWIRE_TEST_CLUSTER") else {
+        return;
+    };
+    match ConnectionConfig::from_file_and_env(path) {
+        Ok(config) => println!(
+            "read {:?} {} {}",
+            config.hosts,
+            config.username.unwrap_or_default(),
+            config.timeout_ms
+        ),
+        Err(error) => println!("refused: {error}"),
+    }
+}
