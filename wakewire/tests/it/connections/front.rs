@@ -56,6 +56,7 @@ impl Front {
     }
 
     /// Listens at a port of its own before this endpoint.
+    #[cfg(feature = "tls")]
     pub(super) async fn tcp(target: &str) -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
@@ -79,6 +80,7 @@ impl Front {
         Self { url, shared, task }
     }
 
+    #[cfg(feature = "tls")]
     pub(super) fn port(&self) -> u16 {
         match self.shared.place {
             Where::Tcp(port) => port,
