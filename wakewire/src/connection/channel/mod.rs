@@ -188,8 +188,7 @@ impl<C: MessageCodec> Connection<C> {
         let largest = frame_limit(endpoint.largest_message());
         welcome.limits.frame = welcome.limits.frame.min(largest);
         let shared = Arc::new(Shared::new(failure, settings, welcome, outflow, pulse));
-        let driving = Driving(Arc::clone(&shared));
-        runtime.spawn(driver::run(driving, reader, writer));
+        runtime.spawn(driver::run(Driving(Arc::clone(&shared)), reader, writer));
         Ok(Self {
             held: Arc::new(Held { shared, codec }),
         })
