@@ -13,4 +13,5 @@ mod ping;
 mod protected;
 mod relay;
 mod support;
+mod transports;
 mod udp;

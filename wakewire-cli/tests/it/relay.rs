@@ -75,7 +75,7 @@ fn all_six_orders_over_tcp() {
 }
 
 /// The consumer's output is not read on while the relay is killed, so that something is unacknowledged.
-fn killed_ten_times(place: &Place) {
+pub(crate) fn killed_ten_times(place: &Place) {
     let text = arbitrary_lines(LINES, 21);
     let input = place.file("input", &text);
     let expected = with_newline(text);

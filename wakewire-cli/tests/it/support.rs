@@ -1,8 +1,9 @@
 //! Processes of the command in a directory of their own, and waiting for what they do: bounded, and for a
 //! condition, never for the wall.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,6 +45,32 @@ impl Place {
         let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("udp://{}", free.local_addr().unwrap());
         Self::at(tempfile::tempdir().unwrap(), kind, &endpoint, further)
+    }
+
+    /// A free port of this transport, with a certificate for this machine that all trust, where it needs one.
+    pub(crate) fn secured(kind: &str, scheme: &str, path: &str, further: &str) -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("{scheme}://{}{path}", free.local_addr().unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        let mut further = further.to_owned();
+        if scheme != "ws" {
+            let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+            let signed = rcgen::generate_simple_self_signed(names).unwrap();
+            let at = |name: &str| directory.path().join(name);
+            fs::write(at("cert.pem"), signed.cert.pem()).unwrap();
+            let mut key = OpenOptions::new();
+            let key = key
+                .create_new(true)
+                .write(true)
+                .mode(0o600)
+                .open(at("key.pem"));
+            let pem = signed.signing_key.serialize_pem();
+            key.unwrap().write_all(pem.as_bytes()).unwrap();
+            for (name, file) in [("ca", "cert.pem"), ("cert", "cert.pem"), ("key", "key.pem")] {
+                further += &format!("\n{name} = '{}'", at(file).display());
+            }
+        }
+        Self::at(directory, kind, &endpoint, &further)
     }
 
     pub(crate) fn both(kind: &str, further: &str) -> [Self; 2] {
