@@ -3,39 +3,19 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wakewire::{
-    Endpoint, Failure, ListenLimits, MessageSource, Password, Registry, Security, ServiceConfig,
-    SinkError, SinkFactory,
+    Endpoint, ListenLimits, MessageSource, Password, Security, ServiceConfig, SinkError,
+    SinkFactory,
 };
 
-use crate::support::{PATIENCE, Place, number, numbered, soon};
-
-/// One service, made in code.
-#[derive(Debug)]
-struct Only(ServiceConfig);
-
-impl Registry for Only {
-    fn lookup<'a>(
-        &'a self,
-        name: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<ServiceConfig, SinkError>> + Send + 'a>> {
-        Box::pin(async move {
-            match name {
-                "ticks" => Ok(self.0.clone()),
-                _ => Err(SinkError::UnknownService(Failure::new(name))),
-            }
-        })
-    }
-}
+use crate::support::{PATIENCE, Place, factory_of, number, numbered, soon};
 
 fn factory(config: &ServiceConfig) -> SinkFactory {
-    crate::support::log();
-    SinkFactory::from_registry(Only(config.clone()))
+    factory_of(config.clone())
 }
 
 fn unix(place: &Place) -> (PathBuf, ServiceConfig) {

@@ -1,11 +1,12 @@
 //! What several tests need: a directory for sockets, numbered messages, bounded waits.
 
-use std::future::Future;
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Once;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use wakewire::{Message, MessageSource, SinkFactory};
+use wakewire::{Message, MessageSource, Registry, ServiceConfig, SinkError, SinkFactory};
 
 /// Sockets in a directory of their own.
 pub(crate) struct Place(TempDir);
@@ -55,6 +56,25 @@ pub(crate) fn log() {
 pub(crate) fn factory(text: &str) -> SinkFactory {
     log();
     SinkFactory::from_config_str(text).unwrap()
+}
+
+/// A registry in which every name is the same service, made in code.
+#[derive(Debug)]
+struct Only(ServiceConfig);
+
+impl Registry for Only {
+    fn lookup<'a>(
+        &'a self,
+        _: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<ServiceConfig, SinkError>> + Send + 'a>> {
+        Box::pin(ready(Ok(self.0.clone())))
+    }
+}
+
+/// A factory of this one service, whatever it is called.
+pub(crate) fn factory_of(config: ServiceConfig) -> SinkFactory {
+    log();
+    SinkFactory::from_registry(Only(config))
 }
 
 /// A message that says its number.

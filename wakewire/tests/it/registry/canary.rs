@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use wakewire::registry::Faults;
 use wakewire::{
-    Credentials, DirectSink, Message, MessageSink, Password, Registry, RelaySink, Security,
-    ServiceConfig, ServiceRegistry, ServicesConfig, SinkError, SinkFactory,
+    Credentials, DirectSink, Message, MessageSink, Password, RelaySink, Security, ServiceConfig,
+    ServiceRegistry, ServicesConfig, SinkError, SinkFactory,
 };
+
+use crate::support::factory_of;
 
 const CANARY: &str = "s3cr3t-canary";
 
@@ -160,27 +162,16 @@ fn given(password: &str) -> Security {
 
 /// A listener that knows another password than those who come, and one that is known to nobody else.
 async fn talked(password: &str, folder: &str) {
-    #[derive(Debug)]
-    struct One(ServiceConfig);
-    impl Registry for One {
-        fn lookup<'a>(
-            &'a self,
-            _: &'a str,
-        ) -> std::pin::Pin<Box<dyn Future<Output = Result<ServiceConfig, SinkError>> + Send + 'a>>
-        {
-            Box::pin(std::future::ready(Ok(self.0.clone())))
-        }
-    }
     let endpoint = format!("unix://{folder}/talk.sock");
     let ends = [
         (format!("{password}-other"), password),
         (password.to_owned(), "wrong"),
     ];
     for (demanded, shown) in ends {
-        let listening = SinkFactory::from_registry(One(ServiceConfig {
+        let listening = factory_of(ServiceConfig {
             security: given(&demanded),
             ..ServiceConfig::direct(endpoint.parse().unwrap())
-        }));
+        });
         let mut source = listening.create_source("talk").await.unwrap();
         say(&source);
         let receiver =

@@ -8,11 +8,9 @@ mod refusals;
 mod rotation;
 
 use std::fs::{self, OpenOptions};
-use std::future::{Future, ready};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::time::Duration;
 
 use minicbor::Encoder;
@@ -20,11 +18,9 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
-use wakewire::{
-    LazySettings, MessageSource, Registry, Security, ServiceConfig, SinkError, SinkFactory, TlsMode,
-};
+use wakewire::{LazySettings, MessageSource, Security, ServiceConfig, SinkFactory, TlsMode};
 
-use crate::support::{PATIENCE, number};
+use crate::support::{PATIENCE, factory_of as factory, number};
 
 /// An authority, and what it has signed, in a directory of its own.
 pub(crate) struct Authority {
@@ -123,24 +119,6 @@ fn replace(path: &Path, text: &str) {
         .unwrap();
     file.write_all(text.as_bytes()).unwrap();
     fs::rename(beside, path).unwrap();
-}
-
-/// A registry in which every name is the same service.
-#[derive(Debug)]
-struct Only(ServiceConfig);
-
-impl Registry for Only {
-    fn lookup<'a>(
-        &'a self,
-        _: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<ServiceConfig, SinkError>> + Send + 'a>> {
-        Box::pin(ready(Ok(self.0.clone())))
-    }
-}
-
-fn factory(config: ServiceConfig) -> SinkFactory {
-    crate::support::log();
-    SinkFactory::from_registry(Only(config))
 }
 
 pub(crate) fn free_port() -> u16 {

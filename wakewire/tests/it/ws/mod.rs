@@ -5,47 +5,29 @@ mod http;
 mod peers;
 
 use std::fs::{self, OpenOptions};
-use std::future::{Future, ready};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::time::Duration;
 
 use rcgen::CertifiedKey;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use wakewire::{
-    MessageSource, Registry, Security, ServiceConfig, ServiceRegistry, SinkError, SinkFactory,
-};
+use wakewire::{MessageSource, Security, ServiceConfig, ServiceRegistry, SinkFactory};
 
-use crate::support::soon;
-
-/// A registry in which every name is the same service.
-#[derive(Debug)]
-struct Only(ServiceConfig);
-
-impl Registry for Only {
-    fn lookup<'a>(
-        &'a self,
-        _: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Result<ServiceConfig, SinkError>> + Send + 'a>> {
-        Box::pin(ready(Ok(self.0.clone())))
-    }
-}
+use crate::support::{factory_of, soon};
 
 /// Makes a factory of the one service `x`.
 fn factory(kind: &str, endpoint: &str, further: &str, security: &Security) -> SinkFactory {
-    crate::support::log();
     let text = format!(
         "[services.x]\ntype = '{kind}'\nendpoint = '{endpoint}'\n\
          lazy = {{ retry_delay_ms = 5, max_retry_delay_secs = 0.05 }}\n{further}\n"
     );
     let registry = ServiceRegistry::from_toml(&text).unwrap();
-    SinkFactory::from_registry(Only(ServiceConfig {
+    factory_of(ServiceConfig {
         security: security.clone(),
         ..registry.lookup("x").unwrap().clone()
-    }))
+    })
 }
 
 /// A loopback port that was free a moment ago.
