@@ -127,7 +127,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         if spare < wanted.max(SMALLEST_READ / 2) {
             let more = wanted.max(self.ahead);
             self.count(more).await;
-            self.reserve(more);
+            self.reserve(wanted, more);
         }
         let room = self.buffer.capacity() - self.buffer.len();
         let read = self.io.read_buf(&mut self.buffer).await?;
@@ -140,10 +140,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// Makes room for so many bytes more: in the same memory, if nobody else has a part of it and it is not too much
-    /// for what comes.
-    fn reserve(&mut self, more: usize) {
+    /// for what comes. Half of what is asked for does there, as long as what is wanted fits: memory that was used is
+    /// at hand, and that which is new is faulted in page by page.
+    fn reserve(&mut self, wanted: usize, more: usize) {
         let unfinished = self.buffer.len();
-        if self.held <= LOOSE * (unfinished + more) && self.buffer.try_reclaim(more) {
+        let enough = wanted.max(more / 2);
+        if self.held <= LOOSE * (unfinished + more) && self.buffer.try_reclaim(enough) {
             return;
         }
         if unfinished < self.ahead {
