@@ -237,6 +237,13 @@ fn unix(path: &str) -> Result<Endpoint, EndpointError> {
             "add a file name, such as `relay.sock`",
         ));
     }
+    // Where it leads would depend on what else is a link on the way.
+    if path.split('/').any(|part| part == "..") {
+        return Err(EndpointError::new(
+            format!("the socket path `{path}` goes up again with `..`"),
+            "write the path without `..`",
+        ));
+    }
     Ok(Endpoint::Unix(PathBuf::from(path)))
 }
 
@@ -348,3 +355,24 @@ fn web_socket(
 
 /// `sun_path` holds 108 bytes, one of them the final zero.
 const UNIX_PATH_LIMIT: usize = 107;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_path_goes_down_only() {
+        for path in [
+            "/run/../etc/x",
+            "/..",
+            "unix:///tmp/a/..",
+            "/run/../../x.sock",
+        ] {
+            let error = path.parse::<Endpoint>().unwrap_err();
+            assert!(!error.hint().is_empty(), "{error}");
+        }
+        for path in ["/run/a..b", "/run/..x/s", "unix:///tmp/..."] {
+            assert!(path.parse::<Endpoint>().is_ok(), "{path}");
+        }
+    }
+}

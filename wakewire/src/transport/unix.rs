@@ -2,9 +2,10 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
 
@@ -109,6 +110,8 @@ fn lock(path: &Path) -> io::Result<File> {
         .create(true)
         .truncate(false)
         .write(true)
+        // Not through a link that somebody has put there.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(&name)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -196,6 +199,16 @@ mod tests {
         assert!(!may_enter(strange, &[]));
         assert!(may_enter(strange, &[1, strange]));
         assert!(!may_enter(ours, &[strange]) || ours == strange);
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_is_a_link_is_not_followed() {
+        let directory = directory();
+        let path = directory.path().join("s");
+        let elsewhere = directory.path().join("elsewhere");
+        std::os::unix::fs::symlink(&elsewhere, directory.path().join("s.lock")).unwrap();
+        assert!(Listener::bind(&path, false).await.is_err());
+        assert!(!elsewhere.exists() && !path.exists());
     }
 
     #[tokio::test]
