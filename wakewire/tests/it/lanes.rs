@@ -724,9 +724,16 @@ async fn the_order_of_each_key_is_kept_on_many_threads() {
     for seed in 0..10 {
         lives.spawn(keys_keep_their_order(seed));
     }
-    while let Some(life) = lives.join_next().await {
-        life.unwrap();
-    }
+    let all = async {
+        while let Some(life) = lives.join_next().await {
+            life.unwrap();
+        }
+    };
+    // Some two seconds; what takes this long never ends.
+    let limit = Duration::from_secs(120);
+    tokio::time::timeout(limit, all)
+        .await
+        .expect("a sender never gets through");
 }
 
 #[tokio::test(start_paused = true)]
