@@ -196,10 +196,14 @@ impl Wire {
         if deadly > 0 && self.peer.roll(deadly) == 0 {
             self.die();
         }
-        if !self.alive.load(Ordering::SeqCst) {
-            return Err(lost().returning(message));
+        {
+            // Under the lock: what is taken before a death is handed on by it.
+            let mut held = self.held.lock().unwrap();
+            if !self.alive.load(Ordering::SeqCst) {
+                return Err(lost().returning(message));
+            }
+            held.push(message);
         }
-        self.held.lock().unwrap().push(message);
         if !self.peer.holds_back.load(Ordering::SeqCst) || self.peer.roll(8) == 0 {
             self.hand_on();
         }
@@ -207,14 +211,19 @@ impl Wire {
     }
 
     fn hand_on(&self) {
-        let held = std::mem::take(&mut *self.held.lock().unwrap());
+        // In this order, so that nobody hands on later messages first.
         let mut arrived = self.peer.arrived.lock().unwrap();
+        let held = std::mem::take(&mut *self.held.lock().unwrap());
         arrived.extend(held.into_iter().map(|message| (self.number, message)));
     }
 
     /// What it took arrives nevertheless, before anything that comes after it.
     fn die(&self) {
-        if self.alive.swap(false, Ordering::SeqCst) {
+        let was_alive = {
+            let _held = self.held.lock().unwrap();
+            self.alive.swap(false, Ordering::SeqCst)
+        };
+        if was_alive {
             self.hand_on();
             self.peer.open.fetch_sub(1, Ordering::SeqCst);
         }
