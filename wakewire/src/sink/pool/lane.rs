@@ -96,10 +96,11 @@ impl Lane {
 
     /// Begins to go to sleep, if nobody is on the lane.
     pub(super) fn leave(&self) -> Option<Leaving<'_>> {
-        self.users
-            .compare_exchange(0, LEAVING, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
-            .then_some(Leaving(self))
+        let alone = self
+            .users
+            .compare_exchange(0, LEAVING, Ordering::Acquire, Ordering::Relaxed);
+        // Only then is there one to drop: its end takes the mark away.
+        alone.is_ok().then(|| Leaving(self))
     }
 }
 
@@ -153,5 +154,54 @@ impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         self.0.users.fetch_sub(LEAVING, Ordering::Release);
         self.0.left.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::{Sending, SinkMetadata};
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl MessageSink for Nothing {
+        fn send(&self, _: Message) -> Sending<'_> {
+            Sending::ready(Ok(()))
+        }
+
+        fn is_connected(&self) -> bool {
+            true
+        }
+
+        fn metadata(&self) -> SinkMetadata {
+            SinkMetadata::new("nothing", "test")
+        }
+    }
+
+    fn lane() -> Lane {
+        Lane::new("lane".to_owned(), Arc::new(Nothing))
+    }
+
+    #[test]
+    fn a_lane_in_use_cannot_leave_and_stays_open_to_others() {
+        let lane = lane();
+        let first = lane.enter().unwrap();
+        assert!(lane.leave().is_none());
+        let second = lane.enter().expect("it does not leave");
+        assert_eq!((lane.view().rest, lane.view().in_flight), (Rest::Awake, 2));
+        drop((first, second));
+        assert_eq!(lane.view().rest, Rest::Asleep);
+    }
+
+    #[test]
+    fn a_lane_that_leaves_lets_nobody_in_until_it_has_left() {
+        let lane = lane();
+        let leaving = lane.leave().unwrap();
+        assert!(lane.leave().is_none());
+        assert!(lane.enter().is_none());
+        assert_eq!(lane.view().rest, Rest::Leaving);
+        drop(leaving);
+        assert!(lane.enter().is_some());
     }
 }
