@@ -7,7 +7,7 @@ pub(crate) mod door;
 pub(crate) mod greeting;
 mod hearing;
 pub(crate) mod line;
-#[cfg(test)]
+#[cfg(feature = "memory")]
 pub(crate) mod memory;
 #[cfg(feature = "tcp")]
 mod negotiation;

@@ -28,6 +28,7 @@ const ROWS: &[&[&str]] = &[
     &["relay", "sink"],
     &["registry"],
     &["factory"],
+    &["testing"],
 ];
 
 /// Files and directories (with a `/`) that have neither I/O nor clock nor tokio. Every other file that says so in

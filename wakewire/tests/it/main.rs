@@ -27,7 +27,6 @@ mod layers;
 mod lazy;
 mod limits;
 mod names;
-mod proxy;
 mod registry;
 mod relay;
 mod requests;
