@@ -4,9 +4,11 @@ use std::io;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::Instant;
 
 use super::budget::Share;
 use crate::wire::ProtocolError;
+use crate::wire::liveness::DEAD_AFTER;
 use crate::wire::replay::Replay;
 use crate::wire::run::LOOSE;
 use crate::wire::scan::{Piece, Scanner};
@@ -26,6 +28,15 @@ pub(crate) struct FrameReader<R> {
     share: Option<Share>,
     /// What has come, where it may come twice.
     replay: Option<Replay>,
+    /// How the frame at the front comes in, while it is not whole.
+    unfinished: Option<Unfinished>,
+}
+
+/// When, and with how many bytes of it there, the part of a frame began that is looked at.
+#[derive(Debug)]
+struct Unfinished {
+    since: Instant,
+    bytes: usize,
 }
 
 /// Why nothing more comes.
@@ -35,6 +46,8 @@ pub(crate) enum ReadError {
     Io(#[from] io::Error),
     #[error("the peer closed the connection in the middle of a frame")]
     CutOff,
+    #[error("a frame of which less than {LEAST} bytes came in 15 s")]
+    Trickle,
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
 }
@@ -49,6 +62,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             scanner,
             share: None,
             replay: None,
+            unfinished: None,
         }
     }
 
@@ -77,6 +91,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ReadError> {
         loop {
             if let Some(piece) = self.scanner.next(&mut self.buffer)? {
+                self.unfinished = None;
                 let is_new = self
                     .replay
                     .as_mut()
@@ -92,6 +107,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                     control @ Piece::Control { .. } => control,
                 }));
             }
+            self.comes_in()?;
             if !self.fill().await? {
                 return if self.buffer.is_empty() {
                     Ok(None)
@@ -100,6 +116,25 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 };
             }
         }
+    }
+
+    /// A length that was damaged on the way makes a frame of all that comes after: of a peer that then only asks
+    /// whether we are there, and hears that we are, neither would ever be given up.
+    fn comes_in(&mut self) -> Result<(), ReadError> {
+        let bytes = self.buffer.len();
+        if bytes == 0 {
+            self.unfinished = None;
+            return Ok(());
+        }
+        let now = Instant::now();
+        let begun = self.unfinished.get_or_insert(Unfinished { since: now, bytes });
+        if now.duration_since(begun.since) >= DEAD_AFTER {
+            if bytes.saturating_sub(begun.bytes) < LEAST {
+                return Err(ReadError::Trickle);
+            }
+            *begun = Unfinished { since: now, bytes };
+        }
+        Ok(())
     }
 
     /// Waits until there is memory for that much more of an unfinished frame. What every connection may have, to
@@ -160,6 +195,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 }
+
+/// Bytes that come of an unfinished frame in 15 s at the least: more than questions and answers make, and what a line of
+/// 600 bits a second carries.
+const LEAST: usize = 1024;
 
 /// What an idle connection keeps.
 const SMALLEST_READ: usize = 8 * 1024;

@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn slow(kind: &str) -> (SinkFactory, Network, Proxy) {
     let network = Network::new();
     let text = format!(
-        "[services.x]\ntype = '{kind}'\nendpoint = '/x'\nmax_message_bytes = 2_000_000"
+        "[services.x]\ntype = '{kind}'\nendpoint = 'unix:///x'\nmax_message_bytes = 2_000_000"
     );
     let factory = network.factory(&text).unwrap();
     let proxy = slow_proxy(&network);
