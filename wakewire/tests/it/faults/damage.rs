@@ -1,103 +1,188 @@
 //! Bytes that are flipped, doubled or trade places on the way: the connection ends and heals, and no message is damaged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
-use wakewire::testing::{Checker, Faults, Network, Plan, Sequence, assert_ledger};
-use wakewire::{MessageSink, SinkError};
+use tokio::time::{Instant, timeout};
+use wakewire::testing::{Checker, Faults, Network, Plan, Proxy, Sequence, assert_ledger};
+use wakewire::{MessageSink, MessageSource, SinkError, SinkFactory};
 
+use super::session::{Session, Through, Wire};
 use crate::support::cases;
 
-/// In paused time: connections that wait in vain cost nothing but must be given up in the end.
-async fn damaged_in_memory(kind: &str, cases: u64) {
-    let network = Network::new();
-    let text = format!(
-        "[services.x]\nendpoint = 'unix:///x'\ntype = '{kind}'\n\
-         lazy = {{ retry_delay_ms = 1, max_retry_delay_secs = 0.001, jitter = 0.0 }}"
-    );
-    let factory = network.factory(&text).unwrap();
-    let relay = match kind {
-        "relay" => {
-            let mut relay = factory.create_relay("x").await.unwrap();
+/// One sink, and what it has sent.
+struct Sender {
+    factory: SinkFactory,
+    sink: Arc<dyn MessageSink>,
+    sequence: Sequence,
+}
+
+/// In memory and in paused time: to wait in vain costs nothing, but must end.
+struct Damaged {
+    senders: Vec<Sender>,
+    source: MessageSource,
+    checker: Checker,
+    proxy: Proxy,
+    /// Connections that one strike damages: those of the senders and the consumer's.
+    connections: u64,
+    slowest: Duration,
+    struck: u64,
+}
+
+impl Damaged {
+    async fn start(kind: &str, senders: u64) -> Self {
+        let network = Network::new();
+        let text = format!(
+            "[services.x]\nendpoint = 'unix:///x'\ntype = '{kind}'\n\
+             lazy = {{ retry_delay_ms = 1, max_retry_delay_secs = 0.001, jitter = 0.0 }}"
+        );
+        let receiver = network.factory(&text).unwrap();
+        let mut source = receiver.create_source("x").await.unwrap();
+        let mut connections = senders;
+        if kind == "relay" {
+            let mut relay = receiver.create_relay("x").await.unwrap();
             relay.bind().await.unwrap();
-            Some(tokio::spawn(async move { relay.run().await.unwrap() }))
+            tokio::spawn(async move { relay.run().await.unwrap() });
+            source = source.named("c");
+            connections += 1;
         }
-        _ => None,
-    };
-    let mut source = factory.create_source("x").await.unwrap();
-    if relay.is_some() {
-        source = source.named("c");
+        let mut all = Vec::new();
+        for number in 0..senders {
+            let factory = network.factory(&text).unwrap();
+            all.push(Sender {
+                sink: factory.create_sink("x").await.unwrap(),
+                factory,
+                sequence: Sequence::of_sender(number),
+            });
+        }
+        Self {
+            senders: all,
+            source,
+            checker: Checker::new(),
+            proxy: network.proxy("x").unwrap(),
+            connections,
+            slowest: Duration::ZERO,
+            struck: 0,
+        }
     }
-    let sink = factory.create_sink("x").await.unwrap();
-    let proxy = network.proxy("x").unwrap();
-    let (mut sequence, mut checker) = (Sequence::default(), Checker::new());
-    let (mut slowest, mut worst) = (Duration::ZERO, 0);
-    for seed in 0..cases {
-        let first = proxy.connections();
-        proxy.by(move |number| {
-            let faults = Faults::from_seed(seed, SESSION);
-            match (number < first + 2, seed % 2) {
-                (true, 0) => Plan::carry(faults, Faults::none()),
-                (true, _) => Plan::carry(Faults::none(), faults),
-                (false, _) => Plan::pass(),
-            }
+
+    /// Sends over connections of which the first are damaged; everything arrives all the same.
+    async fn strike(&mut self, up: Faults, down: Faults) {
+        let damaged = self.proxy.connections() + self.connections;
+        let plan = Plan::carry(up, down);
+        let say = format!("{plan:?}");
+        self.proxy.by(move |number| match number < damaged {
+            true => plan.clone(),
+            false => Plan::pass(),
         });
-        proxy.sever();
-        let since = tokio::time::Instant::now();
+        self.proxy.sever();
+        let since = Instant::now();
         for _ in 0..MESSAGES {
-            sink.send(sequence.message(20)).await.unwrap();
-        }
-        let healed = async {
-            while checker.received(0) < sequence.made() {
-                match source.recv().await {
-                    Ok(message) => checker.receive(&message.expect("not closed")),
-                    // What is damaged may look as if another protocol were spoken there: asked again, it tries again.
-                    Err(error) => {
-                        assert!(matches!(error, SinkError::Protocol(_)), "{error}");
-                        None
-                    }
-                };
+            for sender in &mut self.senders {
+                sender.sink.send(sender.sequence.message(20)).await.unwrap();
             }
+        }
+        let healed = timeout(HEALED_WITHIN, self.arrived()).await;
+        assert_eq!(healed, Ok(()), "{say}");
+        self.slowest = self.slowest.max(since.elapsed());
+        self.struck += 1;
+    }
+
+    async fn arrived(&mut self) {
+        let is_there = |checker: &Checker, (number, sender): (u64, &Sender)| {
+            checker.received(number) == sender.sequence.made()
+        };
+        while !(0..)
+            .zip(&self.senders)
+            .all(|sender| is_there(&self.checker, sender))
+        {
+            match self.source.recv().await {
+                Ok(message) => drop(self.checker.receive(&message.expect("not closed"))),
+                // What is damaged may look as if another protocol were spoken there: asked again, it tries again.
+                Err(error) => assert!(matches!(error, SinkError::Protocol(_)), "{error}"),
+            }
+        }
+        for sender in &self.senders {
             tokio::select! {
                 biased;
-                message = source.recv() => panic!("again: {message:?}"),
-                report = factory.flush(HEALED_WITHIN) => report.is_complete(),
+                message = self.source.recv() => panic!("again: {message:?}"),
+                report = sender.factory.flush(HEALED_WITHIN) => assert!(report.is_complete(), "{report:?}"),
             }
-        };
-        let healed = timeout(HEALED_WITHIN, healed).await;
-        assert_eq!(healed, Ok(true), "seed {seed}: {:?}", Faults::from_seed(seed, SESSION));
-        if since.elapsed() > slowest {
-            (slowest, worst) = (since.elapsed(), seed);
         }
     }
-    checker.assert_all(0, sequence.made());
-    println!(
-        "{kind}: {cases} damages, {} connections; the slowest, seed {worst}, healed after {slowest:?}",
-        proxy.connections()
-    );
-    source.close(HEALED_WITHIN).await;
-    let report = factory.close(HEALED_WITHIN).await;
-    assert_ledger(&report);
-    assert_eq!(report.delivered, sequence.made());
-    if let Some(relay) = relay {
-        relay.abort();
+
+    async fn end(mut self, what: &str) {
+        self.source.close(HEALED_WITHIN).await;
+        for (number, sender) in (0..).zip(&self.senders) {
+            self.checker.assert_all(number, sender.sequence.made());
+            let report = sender.factory.close(HEALED_WITHIN).await;
+            assert_ledger(&report);
+            assert_eq!(report.delivered, sender.sequence.made());
+        }
+        println!(
+            "{what}: {} damages, {} connections; the slowest healed after {:?}",
+            self.struck,
+            self.proxy.connections(),
+            self.slowest
+        );
     }
 }
 
-/// A dialer that takes the other side for another protocol's rests for up to 75 s, twice if both connections are damaged.
-/// A frame that does not end is given up after 15 s, when something comes, which it does every 5.
-const HEALED_WITHIN: Duration = Duration::from_secs(200);
+/// Flips every bit of a session, in both directions, and doubles and swaps bytes at as many places.
+async fn damage_everywhere(kind: &str, senders: u64) {
+    let mut damaged = Damaged::start(kind, senders).await;
+    let bits = cases("WAKEWIRE_DAMAGES", 2 * 8 * SESSION) / 2;
+    for bit in 0..bits {
+        let flip = Faults::none().flip(bit % (8 * SESSION));
+        damaged.strike(flip.clone(), Faults::none()).await;
+        damaged.strike(Faults::none(), flip).await;
+    }
+    for seed in 0..bits / 4 {
+        let faults = Faults::from_seed(seed, SESSION);
+        damaged.strike(faults.clone(), Faults::none()).await;
+        damaged.strike(Faults::none(), faults).await;
+    }
+    damaged.end(kind).await;
+}
+
+/// A dialer that takes the other side for another protocol's rests for up to 75 s, and so does the next one if both are
+/// damaged. A frame that does not end is given up after 15 s, when something comes, which it does every 5.
+const HEALED_WITHIN: Duration = Duration::from_secs(250);
 
 /// A greeting, and messages.
 const SESSION: u64 = 600;
-const MESSAGES: usize = 5;
+const MESSAGES: usize = 4;
 
 #[tokio::test(start_paused = true)]
-async fn four_thousand_damages_to_a_direct_connection_heal_and_none_is_delivered() {
-    damaged_in_memory("direct", cases("WAKEWIRE_DAMAGES", 4000)).await;
+async fn damage_to_any_bit_of_a_direct_connection_heals_and_none_is_delivered() {
+    damage_everywhere("direct", 1).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn four_thousand_damages_to_the_connections_of_a_relay_heal_and_none_is_delivered() {
-    damaged_in_memory("relay", cases("WAKEWIRE_DAMAGES", 4000)).await;
+async fn damage_to_any_bit_of_a_relays_connections_heals_and_none_is_delivered() {
+    damage_everywhere("relay", 3).await;
+}
+
+#[tokio::test]
+async fn a_damaged_frame_over_tcp_closes_the_connection_and_is_sent_again() {
+    for through in Through::ALL {
+        let mut session = Session::start(Wire::Tcp, through).await;
+        let (up, down) = session.measure(8, 100).await;
+        for seed in 0..cases("WAKEWIRE_TCP_DAMAGES", 100) {
+            // In a payload, so that it is the checksum that notices.
+            let at = match through {
+                Through::Consumer => down,
+                Through::Direct | Through::Producer => up,
+            } - 1 - seed % 100;
+            let flip = Faults::none().flip(8 * at + seed % 8);
+            let before = session.proxy.connections();
+            session.strike(&match through {
+                Through::Consumer => Plan::carry(Faults::none(), flip),
+                Through::Direct | Through::Producer => Plan::carry(flip, Faults::none()),
+            });
+            session.exchange(8, 100).await;
+            assert!(session.proxy.connections() >= before + 2, "{seed}: closed");
+        }
+        session.end().await;
+    }
 }
