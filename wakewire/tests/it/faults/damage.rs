@@ -128,17 +128,17 @@ impl Damaged {
     }
 }
 
-/// Flips every bit of a session, in both directions, and doubles and swaps bytes at as many places.
-async fn damage_everywhere(kind: &str, senders: u64) {
+/// Flips every bit of the first so many bytes of a session, in both directions, and doubles and swaps some.
+async fn damage_everywhere(kind: &str, senders: u64, bytes: u64) {
     let mut damaged = Damaged::start(kind, senders).await;
-    let bits = cases("WAKEWIRE_DAMAGES", 2 * 8 * SESSION) / 2;
+    let bits = 8 * bytes;
     for bit in 0..bits {
-        let flip = Faults::none().flip(bit % (8 * SESSION));
+        let flip = Faults::none().flip(bit);
         damaged.strike(flip.clone(), Faults::none()).await;
         damaged.strike(Faults::none(), flip).await;
     }
-    for seed in 0..bits / 4 {
-        let faults = Faults::from_seed(seed, SESSION);
+    for seed in 0..cases("WAKEWIRE_DAMAGES", bits / 4) {
+        let faults = Faults::from_seed(seed, bytes);
         damaged.strike(faults.clone(), Faults::none()).await;
         damaged.strike(Faults::none(), faults).await;
     }
@@ -149,18 +149,17 @@ async fn damage_everywhere(kind: &str, senders: u64) {
 /// damaged. A frame that does not end is given up after 15 s, when something comes, which it does every 5.
 const HEALED_WITHIN: Duration = Duration::from_secs(250);
 
-/// A greeting, and messages.
-const SESSION: u64 = 600;
-const MESSAGES: usize = 4;
+/// Of each sender.
+const MESSAGES: usize = 2;
 
 #[tokio::test(start_paused = true)]
 async fn damage_to_any_bit_of_a_direct_connection_heals_and_none_is_delivered() {
-    damage_everywhere("direct", 1).await;
+    damage_everywhere("direct", 1, 300).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn damage_to_any_bit_of_a_relays_connections_heals_and_none_is_delivered() {
-    damage_everywhere("relay", 3).await;
+    damage_everywhere("relay", 3, 600).await;
 }
 
 #[tokio::test]
