@@ -72,10 +72,7 @@ impl Endpoint {
     pub const fn is_checksummed(&self) -> bool {
         matches!(
             self,
-            Self::Tcp(_)
-                | Self::Udp(_)
-                | Self::WebSocket { secure: false, .. }
-                | Self::Memory(_)
+            Self::Tcp(_) | Self::Udp(_) | Self::WebSocket { secure: false, .. } | Self::Memory(_)
         )
     }
 

@@ -130,8 +130,16 @@ mod tests {
             ..Ledger::default()
         };
         let said = says(&ledger);
-        assert!(said.contains("the sink: 2 of 9 accepted messages unaccounted for"), "{said}");
-        assert!(said.contains("accepted 9 = delivered 4 + in doubt 0 + dropped 0 + undelivered 0 + waiting 3"), "{said}");
+        assert!(
+            said.contains("the sink: 2 of 9 accepted messages unaccounted for"),
+            "{said}"
+        );
+        assert!(
+            said.contains(
+                "accepted 9 = delivered 4 + in doubt 0 + dropped 0 + undelivered 0 + waiting 3"
+            ),
+            "{said}"
+        );
         ledger.delivered = 7;
         assert!(says(&ledger).contains("more than once"));
         ledger.delivered = 6;

@@ -123,7 +123,10 @@ impl Proxy {
     ///
     /// No port can be bound, or there is no tokio runtime.
     pub fn tcp(target: SocketAddr) -> io::Result<Self> {
-        Self::start(Address::Tcp(([127, 0, 0, 1], 0).into()), Address::Tcp(target))
+        Self::start(
+            Address::Tcp(([127, 0, 0, 1], 0).into()),
+            Address::Tcp(target),
+        )
     }
 
     /// Takes the connections that are meant for a name in memory; `buffer` bytes are on the way at most.
@@ -247,9 +250,7 @@ impl Address {
     fn listen(&self) -> io::Result<Front> {
         Ok(match self {
             #[cfg(unix)]
-            Self::Unix(path) => {
-                Front::Unix(tokio::net::UnixListener::bind(path)?, path.clone())
-            }
+            Self::Unix(path) => Front::Unix(tokio::net::UnixListener::bind(path)?, path.clone()),
             Self::Tcp(address) => {
                 let listener = std::net::TcpListener::bind(address)?;
                 listener.set_nonblocking(true)?;

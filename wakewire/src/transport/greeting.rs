@@ -63,9 +63,7 @@ pub(crate) async fn greet(
         }
         ReadError::Protocol(error) => foreign(error),
         ReadError::Io(error) => Unreached::lost(error),
-        ReadError::CutOff | ReadError::Trickle => {
-            Unreached::for_now(Phase::Handshake, error)
-        }
+        ReadError::CutOff | ReadError::Trickle => Unreached::for_now(Phase::Handshake, error),
     })?;
     match answer {
         Some(Piece::Control { header, body }) if header.kind == Kind::Welcome => {

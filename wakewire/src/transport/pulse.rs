@@ -201,10 +201,7 @@ mod tests {
                     sleep(Duration::from_millis(20)).await;
                 }
             };
-            let (written, ()) = tokio::join!(
-                pulse.write_in_time(&mut line.stream, &bytes),
-                slowly
-            );
+            let (written, ()) = tokio::join!(pulse.write_in_time(&mut line.stream, &bytes), slowly);
             written.unwrap();
         }
         assert!(since.elapsed() > WRITE_WITHIN);

@@ -127,7 +127,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             return Ok(());
         }
         let now = Instant::now();
-        let begun = self.unfinished.get_or_insert(Unfinished { since: now, bytes });
+        let begun = self
+            .unfinished
+            .get_or_insert(Unfinished { since: now, bytes });
         if now.duration_since(begun.since) >= DEAD_AFTER {
             if bytes.saturating_sub(begun.bytes) < LEAST {
                 return Err(ReadError::Trickle);

@@ -12,6 +12,7 @@
     reason = "helpers of tests fail by panicking, like tests"
 )]
 
+mod cancelled;
 mod composite;
 mod connections;
 #[cfg(feature = "tls")]

@@ -14,8 +14,12 @@ async fn cut_everywhere(wire: Wire, step: usize) {
         let mut session = Session::start(wire, through).await;
         let (up, down) = session.measure(MESSAGES, each).await;
         let cut = |k| Faults::none().cut_after(k);
-        let ups = (0..=up).step_by(step).map(|k| (k, Plan::carry(cut(k), Faults::none())));
-        let downs = (0..=down).step_by(step).map(|k| (k, Plan::carry(Faults::none(), cut(k))));
+        let ups = (0..=up)
+            .step_by(step)
+            .map(|k| (k, Plan::carry(cut(k), Faults::none())));
+        let downs = (0..=down)
+            .step_by(step)
+            .map(|k| (k, Plan::carry(Faults::none(), cut(k))));
         let mut cuts = 0;
         for (_, plan) in ups.chain(downs) {
             session.strike(&plan);
@@ -48,11 +52,19 @@ async fn a_tcp_connection_cut_after_any_byte_loses_and_doubles_nothing() {
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn a_tls_connection_cut_after_any_seventh_byte_loses_and_doubles_nothing() {
-    cut_everywhere(Wire::Tls, usize::try_from(cases("WAKEWIRE_CUT_STEP", 7)).unwrap()).await;
+    cut_everywhere(
+        Wire::Tls,
+        usize::try_from(cases("WAKEWIRE_CUT_STEP", 7)).unwrap(),
+    )
+    .await;
 }
 
 #[cfg(all(feature = "ws", feature = "tls"))]
 #[tokio::test]
 async fn a_websocket_cut_after_any_seventh_byte_loses_and_doubles_nothing() {
-    cut_everywhere(Wire::Ws, usize::try_from(cases("WAKEWIRE_CUT_STEP", 7)).unwrap()).await;
+    cut_everywhere(
+        Wire::Ws,
+        usize::try_from(cases("WAKEWIRE_CUT_STEP", 7)).unwrap(),
+    )
+    .await;
 }

@@ -172,7 +172,8 @@ async fn a_damaged_frame_over_tcp_closes_the_connection_and_is_sent_again() {
             let at = match through {
                 Through::Consumer => down,
                 Through::Direct | Through::Producer => up,
-            } - 1 - seed % 100;
+            } - 1
+                - seed % 100;
             let flip = Faults::none().flip(8 * at + seed % 8);
             let before = session.proxy.connections();
             session.strike(&match through {

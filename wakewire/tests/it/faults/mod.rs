@@ -2,6 +2,8 @@
 
 mod cuts;
 mod damage;
+mod flapping;
+mod hostile;
 mod session;
 mod slow;
 

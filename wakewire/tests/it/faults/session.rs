@@ -74,9 +74,11 @@ impl Session {
         #[cfg(feature = "tls")]
         let authority = (wire == Wire::Tls).then(crate::tls::Authority::new);
         #[cfg(feature = "tls")]
-        let security = authority.as_ref().map_or_else(Security::default, |authority| {
-            authority.security_with(&authority.here("peer"))
-        });
+        let security = authority
+            .as_ref()
+            .map_or_else(Security::default, |authority| {
+                authority.security_with(&authority.here("peer"))
+            });
         #[cfg(not(feature = "tls"))]
         let security = Security::default();
         let [near, far] = [near, far].map(|at| config(through, &at, &security));
@@ -96,7 +98,11 @@ impl Session {
         let mut session = Self {
             proxy,
             sender,
-            source: if relay.is_some() { source.named("c") } else { source },
+            source: if relay.is_some() {
+                source.named("c")
+            } else {
+                source
+            },
             relay,
             sequence: Sequence::default(),
             checker: Checker::new(),
