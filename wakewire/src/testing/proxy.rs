@@ -22,6 +22,10 @@ use crate::transport::memory;
 /// What becomes of one connection to a [`Proxy`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each connection"
+)]
 pub enum Plan {
     /// It is carried to the target, with these faults on the way there and back.
     Carry {
