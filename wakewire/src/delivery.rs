@@ -28,7 +28,7 @@ impl Delivery {
     /// which are lost, and over `ws` and `wss`, whose peer may be anybody's.
     pub(crate) const fn usual_over(scheme: Scheme) -> Self {
         match scheme {
-            Scheme::Unix | Scheme::Tcp | Scheme::Tls => Self::AtLeastOnce,
+            Scheme::Unix | Scheme::Tcp | Scheme::Tls | Scheme::Memory => Self::AtLeastOnce,
             Scheme::Udp | Scheme::Ws | Scheme::Wss => Self::AtMostOnce,
         }
     }

@@ -27,7 +27,8 @@
 //!
 //! `unix` and `tcp`, both on by default, `udp` and `ws`: the transports. `tls`: encryption, of `tls`, `tcp` and `wss`
 //! endpoints. A feature adds, it never changes what a call does, but for one: where `tls` is in both programs, `tcp`
-//! endpoints whose listener has a certificate are encrypted ([`TlsMode::Prefer`]).
+//! endpoints whose listener has a certificate are encrypted ([`TlsMode::Prefer`]). `test-kit` is for tests: the module
+//! `testing`, and with it `memory`, the transport within one process.
 #![doc(test(attr(deny(warnings))))]
 #![cfg_attr(
     test,
@@ -56,6 +57,8 @@ mod relay;
 mod security;
 pub mod sink;
 pub mod source;
+#[cfg(feature = "test-kit")]
+pub mod testing;
 mod transport;
 mod wire;
 

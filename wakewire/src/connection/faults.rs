@@ -270,7 +270,10 @@ impl RetryConfig {
 
 /// Whether nobody on the way can read along.
 fn is_private(endpoint: &Endpoint) -> bool {
-    matches!(endpoint.scheme(), Scheme::Unix | Scheme::Tls | Scheme::Wss)
+    matches!(
+        endpoint.scheme(),
+        Scheme::Unix | Scheme::Tls | Scheme::Wss | Scheme::Memory
+    )
 }
 
 /// The most nodes: each has a pool and a health of its own.

@@ -39,6 +39,8 @@ pub enum Endpoint {
         /// The rest of the URL, starting with `/`.
         path: String,
     },
+    /// A place within this process: `memory://name`. For tests without sockets.
+    Memory(String),
 }
 
 /// A host and a port.
@@ -61,14 +63,16 @@ impl Endpoint {
             Self::Udp(_) => Scheme::Udp,
             Self::WebSocket { secure: false, .. } => Scheme::Ws,
             Self::WebSocket { secure: true, .. } => Scheme::Wss,
+            Self::Memory(_) => Scheme::Memory,
         }
     }
 
-    /// Returns whether frames carry a CRC-32C on it: where neither the kernel nor TLS vouches for the bytes.
+    /// Returns whether frames carry a CRC-32C on it: where neither the kernel nor TLS vouches for the bytes. In memory
+    /// they do, since tests damage them there.
     pub const fn is_checksummed(&self) -> bool {
         matches!(
             self,
-            Self::Tcp(_) | Self::Udp(_) | Self::WebSocket { secure: false, .. }
+            Self::Tcp(_) | Self::Udp(_) | Self::WebSocket { secure: false, .. } | Self::Memory(_)
         )
     }
 
@@ -82,7 +86,11 @@ impl Endpoint {
     pub(crate) const fn usual_message(&self) -> usize {
         match self {
             Self::Udp(_) => 1200,
-            Self::Unix(_) | Self::Tcp(_) | Self::Tls(_) | Self::WebSocket { .. } => 1 << 20,
+            Self::Unix(_)
+            | Self::Tcp(_)
+            | Self::Tls(_)
+            | Self::WebSocket { .. }
+            | Self::Memory(_) => 1 << 20,
         }
     }
 
@@ -91,7 +99,11 @@ impl Endpoint {
     pub(crate) const fn largest_message(&self) -> usize {
         match self {
             Self::Udp(_) => 64_000,
-            Self::Unix(_) | Self::Tcp(_) | Self::Tls(_) | Self::WebSocket { .. } => usize::MAX,
+            Self::Unix(_)
+            | Self::Tcp(_)
+            | Self::Tls(_)
+            | Self::WebSocket { .. }
+            | Self::Memory(_) => usize::MAX,
         }
     }
 }
@@ -156,6 +168,7 @@ impl FromStr for Endpoint {
             "udp" => Ok(Self::Udp(authority(scheme, rest, None)?)),
             "ws" => web_socket(scheme, rest, false, 80),
             "wss" => web_socket(scheme, rest, true, 443),
+            "memory" => memory(rest),
             _ => {
                 let known: Vec<_> = Scheme::ALL.iter().map(|scheme| scheme.name()).collect();
                 Err(EndpointError::new(
@@ -201,6 +214,7 @@ impl fmt::Display for Endpoint {
             Self::WebSocket {
                 authority, path, ..
             } => write!(f, "{scheme}://{authority}{path}"),
+            Self::Memory(name) => write!(f, "{scheme}://{name}"),
         }
     }
 }
@@ -245,6 +259,16 @@ fn unix(path: &str) -> Result<Endpoint, EndpointError> {
         ));
     }
     Ok(Endpoint::Unix(PathBuf::from(path)))
+}
+
+fn memory(name: &str) -> Result<Endpoint, EndpointError> {
+    if name.is_empty() || name.contains(['/', '@', ' ']) {
+        return Err(EndpointError::new(
+            "a place in memory has one name, of one part",
+            "write `memory://name`",
+        ));
+    }
+    Ok(Endpoint::Memory(name.to_owned()))
 }
 
 fn authority(

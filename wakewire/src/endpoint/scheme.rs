@@ -16,17 +16,20 @@ pub enum Scheme {
     Ws,
     /// `wss`
     Wss,
+    /// `memory`
+    Memory,
 }
 
 impl Scheme {
     /// Every scheme that an endpoint may have.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Unix,
         Self::Tcp,
         Self::Tls,
         Self::Udp,
         Self::Ws,
         Self::Wss,
+        Self::Memory,
     ];
 
     /// Returns the scheme as written before `://`.
@@ -38,6 +41,7 @@ impl Scheme {
             Self::Udp => "udp",
             Self::Ws => "ws",
             Self::Wss => "wss",
+            Self::Memory => "memory",
         }
     }
 
@@ -50,6 +54,7 @@ impl Scheme {
             Self::Udp => cfg!(feature = "udp"),
             Self::Ws => cfg!(feature = "ws"),
             Self::Wss => cfg!(all(feature = "ws", feature = "tls")),
+            Self::Memory => cfg!(feature = "memory"),
         }
     }
 

@@ -2,8 +2,6 @@
 
 mod ping;
 mod place;
-#[cfg(test)]
-mod slow;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -114,6 +114,10 @@ impl Rules<'_> {
                 "`tls` has no effect on a Unix socket, which nobody else can read".to_owned(),
                 "remove it",
             ),
+            Scheme::Memory => (
+                "`tls` has no effect within one process".to_owned(),
+                "remove it",
+            ),
             Scheme::Udp => (
                 "`tls` has no effect on `udp://`, which is never encrypted".to_owned(),
                 "remove it, or write `tls://`",
@@ -226,7 +230,7 @@ impl Rules<'_> {
         match self.scheme {
             Scheme::Tls | Scheme::Wss => true,
             Scheme::Tcp => self.tls == TlsMode::Require,
-            Scheme::Unix | Scheme::Udp | Scheme::Ws => false,
+            Scheme::Unix | Scheme::Memory | Scheme::Udp | Scheme::Ws => false,
         }
     }
 

@@ -60,7 +60,7 @@ impl Security {
     /// Whether nobody else can read any connection over this scheme.
     pub(crate) fn is_private_over(&self, scheme: Scheme) -> bool {
         match scheme {
-            Scheme::Unix | Scheme::Tls | Scheme::Wss => true,
+            Scheme::Unix | Scheme::Tls | Scheme::Wss | Scheme::Memory => true,
             Scheme::Tcp => self.tls == TlsMode::Require,
             Scheme::Udp | Scheme::Ws => false,
         }

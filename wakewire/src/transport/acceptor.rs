@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use super::budget::Share;
 use super::dial::Target;
 use super::line::Line;
+#[cfg(feature = "memory")]
+use super::memory;
 #[cfg(feature = "tcp")]
 use super::negotiation;
 use super::not_built_in;
@@ -18,15 +20,15 @@ use super::unix;
 use super::unreached::Unreached;
 #[cfg(feature = "ws")]
 use super::ws;
-#[cfg(any(all(feature = "unix", unix), feature = "tcp"))]
+#[cfg(any(all(feature = "unix", unix), feature = "tcp", feature = "memory"))]
 use crate::endpoint::Endpoint;
 #[cfg(feature = "tcp")]
 use crate::security::TlsMode;
 
 /// A bound endpoint; it is free again when this is dropped.
 pub(crate) enum Acceptor {
-    #[cfg(test)]
-    Memory(super::memory::Listener),
+    #[cfg(feature = "memory")]
+    Memory(memory::Listener),
     #[cfg(all(feature = "unix", unix))]
     Unix(unix::Listener),
     #[cfg(feature = "tcp")]
@@ -34,14 +36,14 @@ pub(crate) enum Acceptor {
     #[cfg(feature = "udp")]
     Udp(udp::Listener),
     /// No transport is built in; cannot be made.
-    #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+    #[cfg(not(any(all(feature = "unix", unix), feature = "tcp", feature = "memory")))]
     #[expect(dead_code, reason = "it cannot be made")]
     None(std::convert::Infallible),
 }
 
 /// A connection that was just taken.
 pub(crate) enum Arrival {
-    #[cfg(test)]
+    #[cfg(feature = "memory")]
     Memory(tokio::io::DuplexStream),
     #[cfg(all(feature = "unix", unix))]
     Unix(tokio::net::UnixStream),
@@ -49,7 +51,7 @@ pub(crate) enum Arrival {
     Tcp(tokio::net::TcpStream, IpAddr),
     #[cfg(feature = "udp")]
     Udp(Box<udp::Channel>, IpAddr),
-    #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+    #[cfg(not(any(all(feature = "unix", unix), feature = "tcp", feature = "memory")))]
     #[expect(dead_code, reason = "it cannot be made")]
     None(std::convert::Infallible),
 }
@@ -61,10 +63,6 @@ impl Acceptor {
     ///
     /// Dropped early, nothing stays bound.
     pub(crate) async fn bind(target: &Target) -> io::Result<Self> {
-        #[cfg(test)]
-        if let Some(listener) = super::memory::Listener::bind(target.endpoint()) {
-            return Ok(Self::Memory(listener));
-        }
         match target.endpoint() {
             #[cfg(all(feature = "unix", unix))]
             Endpoint::Unix(path) => {
@@ -100,6 +98,8 @@ impl Acceptor {
                 }
                 tcp::Listener::bind(authority).await.map(Self::Tcp)
             }
+            #[cfg(feature = "memory")]
+            Endpoint::Memory(name) => memory::Listener::bind(name).map(Self::Memory),
             #[allow(unreachable_patterns, reason = "with every transport nothing is left")]
             other => Err(not_built_in(other.scheme())),
         }
@@ -112,8 +112,8 @@ impl Acceptor {
     /// Dropped early, no connection is lost.
     pub(crate) async fn accept(&self) -> io::Result<Arrival> {
         match self {
-            #[cfg(test)]
-            Self::Memory(listener) => Ok(Arrival::Memory(listener.accept().await)),
+            #[cfg(feature = "memory")]
+            Self::Memory(listener) => listener.accept().await.map(Arrival::Memory),
             #[cfg(all(feature = "unix", unix))]
             Self::Unix(listener) => listener.accept().await.map(Arrival::Unix),
             #[cfg(feature = "tcp")]
@@ -126,7 +126,7 @@ impl Acceptor {
                 let (channel, address) = listener.accept().await?;
                 Ok(Arrival::Udp(Box::new(channel), address.ip()))
             }
-            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp", feature = "memory")))]
             Self::None(never) => match *never {},
         }
     }
@@ -136,7 +136,7 @@ impl Arrival {
     /// Returns from where it comes; none on this machine's own sockets.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         match self {
-            #[cfg(test)]
+            #[cfg(feature = "memory")]
             Self::Memory(_) => None,
             #[cfg(all(feature = "unix", unix))]
             Self::Unix(_) => None,
@@ -144,7 +144,7 @@ impl Arrival {
             Self::Tcp(_, address) => Some(*address),
             #[cfg(feature = "udp")]
             Self::Udp(_, address) => Some(*address),
-            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp", feature = "memory")))]
             Self::None(never) => match *never {},
         }
     }
@@ -169,8 +169,8 @@ impl Arrival {
         share: Share,
     ) -> Result<Line, Unreached> {
         match self {
-            #[cfg(test)]
-            Self::Memory(stream) => Ok(Line::new(stream)),
+            #[cfg(feature = "memory")]
+            Self::Memory(stream) => Ok(memory::admit(stream)),
             #[cfg(all(feature = "unix", unix))]
             Self::Unix(stream) => Ok(unix::admit(stream)?),
             #[cfg(feature = "tcp")]
@@ -199,7 +199,7 @@ impl Arrival {
                 course: udp::chosen(),
                 ..Line::of_datagrams(*channel)
             }),
-            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp")))]
+            #[cfg(not(any(all(feature = "unix", unix), feature = "tcp", feature = "memory")))]
             Self::None(never) => match never {},
         }
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::line::Line;
+#[cfg(feature = "memory")]
+use super::memory;
 #[cfg(feature = "tcp")]
 use super::tls::Keys;
 #[cfg(feature = "udp")]
@@ -101,7 +103,9 @@ impl Target {
         let private = match scheme {
             Scheme::Ws => Scheme::Wss,
             Scheme::Udp => Scheme::Tls,
-            Scheme::Unix | Scheme::Tcp | Scheme::Tls | Scheme::Wss => return Ok(self),
+            Scheme::Unix | Scheme::Tcp | Scheme::Tls | Scheme::Wss | Scheme::Memory => {
+                return Ok(self);
+            }
         };
         if self.security().tls == TlsMode::Require {
             let cause = format!(
@@ -144,10 +148,6 @@ impl Dial for Target {
 
 impl Place {
     async fn open(&self) -> Result<Line, Unreached> {
-        #[cfg(test)]
-        if let Some(dialled) = super::memory::dial(&self.endpoint).await {
-            return Ok(dialled?);
-        }
         match &self.endpoint {
             #[cfg(all(feature = "unix", unix))]
             Endpoint::Unix(path) => Ok(unix::dial(path).await?),
@@ -175,6 +175,8 @@ impl Place {
                 }
                 ws::dial(line, &self.endpoint).await
             }
+            #[cfg(feature = "memory")]
+            Endpoint::Memory(name) => Ok(memory::dial(name).await?),
             #[allow(unreachable_patterns, reason = "with every transport nothing is left")]
             other => Err(not_built_in(other.scheme()).into()),
         }

@@ -10,6 +10,7 @@ use super::pulse::Pulse;
 use super::reader::{FrameReader, ReadError};
 use super::unreached::Unreached;
 use crate::error::Phase;
+use crate::wire::ProtocolError;
 use crate::wire::frame::Kind;
 use crate::wire::hello::{self, Hello, Reject, Welcome};
 use crate::wire::scan::{Piece, Scanner};
@@ -50,15 +51,19 @@ pub(crate) async fn greet(
     hello::encode(Kind::Hello, &hello, checksummed, &mut bytes);
     bytes.extend_from_slice(further);
     let for_now = |error: std::io::Error| Unreached::for_now(Phase::Handshake, error);
-    let foreign = |error: crate::wire::ProtocolError| Unreached::foreign(Phase::Handshake, error);
+    let foreign = |error: ProtocolError| Unreached::foreign(Phase::Handshake, error);
     let (reader, mut writer) = split(stream);
     let mut reader = FrameReader::new(reader, Scanner::new(checksummed));
     writer.write_all(&bytes).await.map_err(for_now)?;
     writer.flush().await.map_err(for_now)?;
     let answer = reader.next().await.map_err(|error| match error {
+        // Damaged on the way: it is a frame, and the next one may be whole.
+        ReadError::Protocol(ProtocolError::Checksum) => {
+            Unreached::for_now(Phase::Handshake, ProtocolError::Checksum)
+        }
         ReadError::Protocol(error) => foreign(error),
         ReadError::Io(error) => Unreached::lost(error),
-        ReadError::CutOff => Unreached::for_now(Phase::Handshake, error),
+        ReadError::CutOff | ReadError::Trickle => Unreached::for_now(Phase::Handshake, error),
     })?;
     match answer {
         Some(Piece::Control { header, body }) if header.kind == Kind::Welcome => {

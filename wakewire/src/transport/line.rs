@@ -43,7 +43,7 @@ pub(crate) struct Line {
 impl Line {
     /// Makes one of which nothing is known yet.
     #[cfg_attr(
-        not(any(feature = "unix", feature = "tcp")),
+        not(any(feature = "unix", feature = "tcp", feature = "memory")),
         allow(dead_code, reason = "without a transport there is none")
     )]
     pub(crate) fn new(stream: impl Duplex + 'static) -> Self {
@@ -57,7 +57,7 @@ impl Line {
     }
 
     #[cfg_attr(
-        not(any(feature = "unix", feature = "tcp")),
+        not(any(feature = "unix", feature = "tcp", feature = "memory")),
         allow(dead_code, reason = "without a transport there is none")
     )]
     fn with(stream: impl Duplex + 'static, is_held: bool) -> Self {

@@ -1,135 +1,124 @@
-//! Slow connections over memory, for tests with paused time: Unix sockets below `/memory` are none.
+//! Connections within one process, over memory: for tests without sockets, in which time may be paused.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::io::{DuplexStream, duplex};
 use tokio::sync::mpsc;
-use tokio::time::{Sleep, sleep};
 
 use super::line::Line;
-use super::pulse::Pulse;
-use crate::endpoint::Endpoint;
 
-static BOUND: Mutex<BTreeMap<String, mpsc::Sender<DuplexStream>>> = Mutex::new(BTreeMap::new());
+/// Who takes connections, by name.
+static BOUND: Mutex<BTreeMap<(Side, String), Bound>> = Mutex::new(BTreeMap::new());
 
-/// Takes connections.
-pub(crate) struct Listener(tokio::sync::Mutex<mpsc::Receiver<DuplexStream>>);
+/// Where one takes connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    /// In front of whoever listens: it is dialled instead.
+    Front,
+    Back,
+}
+
+#[derive(Clone)]
+struct Bound {
+    dialled: mpsc::Sender<DuplexStream>,
+    /// Bytes on the way in either direction, as in a socket's buffer.
+    buffer: usize,
+}
+
+/// Takes connections at a name, which is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    place: (Side, String),
+    accepted: tokio::sync::Mutex<mpsc::Receiver<DuplexStream>>,
+}
 
 impl Listener {
-    /// Binds it, if it is one in memory.
-    pub(super) fn bind(endpoint: &Endpoint) -> Option<Self> {
-        let name = name(endpoint)?;
-        let (dialled, accepted) = mpsc::channel(16);
-        BOUND.lock().insert(name, dialled);
-        Some(Self(tokio::sync::Mutex::new(accepted)))
+    /// Listens at a name.
+    pub(super) fn bind(name: &str) -> io::Result<Self> {
+        Self::at(Side::Back, name, BUFFER)
     }
 
-    pub(super) async fn accept(&self) -> DuplexStream {
-        self.0.lock().await.recv().await.expect("it stays bound")
+    /// Takes the connections that are meant for who listens at a name, and may dial that one with [`dial_past`].
+    pub(crate) fn in_front_of(name: &str, buffer: usize) -> io::Result<Self> {
+        Self::at(Side::Front, name, buffer)
+    }
+
+    fn at(side: Side, name: &str, buffer: usize) -> io::Result<Self> {
+        let place = (side, name.to_owned());
+        let (dialled, accepted) = mpsc::channel(BACKLOG);
+        let mut bound = BOUND.lock();
+        if bound.contains_key(&place) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        bound.insert(place.clone(), Bound { dialled, buffer });
+        Ok(Self {
+            place,
+            accepted: tokio::sync::Mutex::new(accepted),
+        })
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, no connection is lost.
+    pub(crate) async fn accept(&self) -> io::Result<DuplexStream> {
+        let accepted = self.accepted.lock().await.recv().await;
+        accepted.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
-/// Dials one, if it is one in memory.
-pub(super) async fn dial(endpoint: &Endpoint) -> Option<io::Result<Line>> {
-    let name = name(endpoint)?;
-    let listener = BOUND.lock().get(&name).cloned();
-    let (ours, theirs) = duplex(BUFFER);
-    let Some(Ok(())) = (match listener {
-        Some(listener) => Some(listener.send(theirs).await),
-        None => None,
-    }) else {
-        return Some(Err(io::ErrorKind::NotFound.into()));
+impl Drop for Listener {
+    fn drop(&mut self) {
+        BOUND.lock().remove(&self.place);
+    }
+}
+
+/// Dials a name.
+pub(super) async fn dial(name: &str) -> io::Result<Line> {
+    let bound = {
+        let all = BOUND.lock();
+        let at = |side| all.get(&(side, name.to_owned())).cloned();
+        at(Side::Front).or_else(|| at(Side::Back))
     };
-    Some(Ok(Line::new(Slow::new(ours))))
+    connect(bound, None).await.map(admit)
+}
+
+/// Dials who listens at a name, past what is in front of it.
+pub(crate) async fn dial_past(name: &str, buffer: usize) -> io::Result<DuplexStream> {
+    let bound = BOUND.lock().get(&(Side::Back, name.to_owned())).cloned();
+    connect(bound, Some(buffer)).await
+}
+
+async fn connect(bound: Option<Bound>, buffer: Option<usize>) -> io::Result<DuplexStream> {
+    let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+    let Bound {
+        dialled,
+        buffer: usual,
+    } = bound.ok_or_else(refused)?;
+    let (ours, theirs) = duplex(buffer.unwrap_or(usual));
+    dialled.send(theirs).await.map_err(|_| refused())?;
+    Ok(ours)
+}
+
+/// Takes a connection in; nobody else can read it.
+pub(super) fn admit(stream: DuplexStream) -> Line {
+    Line {
+        is_private: true,
+        ..Line::new(stream)
+    }
 }
 
 /// Returns the pulse of a connection that is not used.
-pub(crate) fn pulse() -> Pulse {
-    Pulse::new(std::sync::Arc::default())
+#[cfg(test)]
+pub(crate) fn pulse() -> super::pulse::Pulse {
+    super::pulse::Pulse::new(std::sync::Arc::default())
 }
 
-fn name(endpoint: &Endpoint) -> Option<String> {
-    let Endpoint::Unix(path) = endpoint else {
-        return None;
-    };
-    path.starts_with("/memory")
-        .then(|| path.display().to_string())
-}
-
-/// The dialler's end: 50 kB/s in either direction.
-pub(crate) struct Slow {
-    io: DuplexStream,
-    reads: Option<Pin<Box<Sleep>>>,
-    writes: Option<Pin<Box<Sleep>>>,
-}
-
-impl Slow {
-    pub(crate) const fn new(io: DuplexStream) -> Self {
-        Self {
-            io,
-            reads: None,
-            writes: None,
-        }
-    }
-}
-
-fn wait(until: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
-    if let Some(sleep) = until {
-        ready!(sleep.as_mut().poll(cx));
-        *until = None;
-    }
-    Poll::Ready(())
-}
-
-impl AsyncRead for Slow {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        ready!(wait(&mut self.reads, cx));
-        let mut part = [0; PART];
-        let room = into.remaining().min(PART);
-        let mut part = ReadBuf::new(&mut part[..room]);
-        ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
-        into.put_slice(part.filled());
-        self.reads = Some(Box::pin(sleep(PAUSE)));
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Slow {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        ready!(wait(&mut self.writes, cx));
-        let part = bytes.get(..PART).unwrap_or(bytes);
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, part))?;
-        self.writes = Some(Box::pin(sleep(PAUSE)));
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-/// What is on the way in either direction, as in a socket's buffer.
+/// What is on the way in either direction; less than sockets have, so that tests get to where it is full.
 const BUFFER: usize = 16 * 1024;
 
-/// So much …
-const PART: usize = 1000;
-
-/// … each.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Connections that nobody has taken yet.
+const BACKLOG: usize = 128;

@@ -8,7 +8,7 @@ pub(crate) mod greeting;
 mod hearing;
 pub(crate) mod line;
 pub(crate) mod log_rate;
-#[cfg(test)]
+#[cfg(feature = "memory")]
 pub(crate) mod memory;
 #[cfg(feature = "tcp")]
 mod negotiation;

@@ -5,9 +5,11 @@ use std::mem;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::Instant;
 
 use super::budget::Share;
 use crate::wire::ProtocolError;
+use crate::wire::liveness::DEAD_AFTER;
 use crate::wire::replay::Replay;
 use crate::wire::run::LOOSE;
 use crate::wire::scan::{Piece, Scanner};
@@ -27,6 +29,15 @@ pub(crate) struct FrameReader<R> {
     share: Option<Share>,
     /// What has come, where it may come twice.
     replay: Option<Replay>,
+    /// How the frame at the front comes in, while it is not whole.
+    unfinished: Option<Unfinished>,
+}
+
+/// When, and with how many bytes of it there, the part of a frame began that is looked at.
+#[derive(Debug)]
+struct Unfinished {
+    since: Instant,
+    bytes: usize,
 }
 
 /// Memory to read into.
@@ -44,6 +55,8 @@ pub(crate) enum ReadError {
     Io(#[from] io::Error),
     #[error("the peer closed the connection in the middle of a frame")]
     CutOff,
+    #[error("a frame of which less than {LEAST} bytes came in 15 s")]
+    Trickle,
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
 }
@@ -58,6 +71,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             scanner,
             share: None,
             replay: None,
+            unfinished: None,
         }
     }
 
@@ -86,6 +100,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ReadError> {
         loop {
             if let Some(piece) = self.scanner.next(&mut self.buffer.bytes)? {
+                self.unfinished = None;
                 let is_new = self
                     .replay
                     .as_mut()
@@ -101,6 +116,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                     control @ Piece::Control { .. } => control,
                 }));
             }
+            self.comes_in()?;
             if !self.fill().await? {
                 return if self.buffer.bytes.is_empty() {
                     Ok(None)
@@ -109,6 +125,27 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 };
             }
         }
+    }
+
+    /// A length that was damaged on the way makes a frame of all that comes after: of a peer that then only asks
+    /// whether we are there, and hears that we are, neither would ever be given up.
+    fn comes_in(&mut self) -> Result<(), ReadError> {
+        let bytes = self.buffer.bytes.len();
+        if bytes == 0 {
+            self.unfinished = None;
+            return Ok(());
+        }
+        let now = Instant::now();
+        let begun = self
+            .unfinished
+            .get_or_insert(Unfinished { since: now, bytes });
+        if now.duration_since(begun.since) >= DEAD_AFTER {
+            if bytes.saturating_sub(begun.bytes) < LEAST {
+                return Err(ReadError::Trickle);
+            }
+            *begun = Unfinished { since: now, bytes };
+        }
+        Ok(())
     }
 
     /// Waits until there is memory for that much more of an unfinished frame. What every connection may have, to
@@ -122,6 +159,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             share.hold(0);
         } else if unfinished + more > SMALLEST_READ {
             share.room(unfinished + more).await;
+            // Nothing was read meanwhile.
+            self.unfinished = None;
             share.hold(unfinished + more);
         }
     }
@@ -190,6 +229,10 @@ impl Memory {
         self.held <= most && self.bytes.try_reclaim(more)
     }
 }
+
+/// Bytes that come of an unfinished frame in 15 s at the least: more than questions and answers make, and what a line of
+/// 600 bits a second carries.
+const LEAST: usize = 1024;
 
 /// What an idle connection keeps.
 const SMALLEST_READ: usize = 8 * 1024;

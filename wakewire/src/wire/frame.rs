@@ -74,7 +74,7 @@ pub(crate) struct Header {
     pub(crate) timestamp: u64,
     /// Which producer, as numbered by a relay towards its consumers; 0 between two peers.
     pub(crate) origin: u32,
-    /// CRC-32C over header (origin and this field as zero) and body, when [`CHECKSUM`] is set.
+    /// See [`checksum`], when [`CHECKSUM`] is set.
     pub(crate) checksum: u32,
 }
 
@@ -156,16 +156,37 @@ impl Header {
     }
 }
 
-/// Writes the origin into an encoded frame; the checksum does not cover it.
+/// Writes the origin into an encoded frame, and into its checksum if it has one.
 pub(crate) fn stamp_origin(frame: &mut [u8], origin: u32) {
-    frame[ORIGIN_AT..ORIGIN_AT + 4].copy_from_slice(&origin.to_le_bytes());
+    let Some(header) = frame.first_chunk_mut::<HEADER>() else {
+        return;
+    };
+    let origin = origin.to_le_bytes();
+    if header[5] & CHECKSUM != 0 {
+        let sum = u32::from_le_bytes(field(header, CHECKSUM_AT));
+        let sum = sum ^ share_of(field(header, ORIGIN_AT)) ^ share_of(origin);
+        header[CHECKSUM_AT..].copy_from_slice(&sum.to_le_bytes());
+    }
+    header[ORIGIN_AT..CHECKSUM_AT].copy_from_slice(&origin);
 }
 
-/// Returns the checksum of a frame: origin and checksum count as zero.
+/// Returns the checksum of a frame, in which the checksum itself counts as zero.
+///
+/// It is the CRC of the frame without its origin, combined with that of the origin: so a relay can exchange the origin of
+/// a frame without summing the rest again, and a damaged one does not make it another producer's.
 pub(crate) fn checksum(header: &[u8; HEADER], body: &[u8]) -> u32 {
     let start = crc32c::crc32c(&header[..ORIGIN_AT]);
-    crc32c::crc32c_append(crc32c::crc32c_append(start, &[0; 8]), body)
+    let rest = crc32c::crc32c_append(crc32c::crc32c_append(start, &[0; 8]), body);
+    rest ^ share_of(field(header, ORIGIN_AT))
 }
+
+/// Returns what an origin changes in a checksum: nothing, if it is 0.
+fn share_of(origin: [u8; 4]) -> u32 {
+    crc32c::crc32c(&origin) ^ CRC_OF_ZERO
+}
+
+/// Of four bytes.
+const CRC_OF_ZERO: u32 = 0x4867_4bc7;
 
 /// Returns how many bytes a message takes on the wire.
 pub(crate) fn encoded_length(message: &Message) -> usize {

@@ -103,7 +103,8 @@ class Peer:
         body = self.read(length)
         if self.checksummed:
             assert flags & CHECKSUM, "a frame without checksum over TCP"
-            assert checksum == crc32c(header[:24] + bytes(8) + body), "the checksum does not match"
+            origin = crc32c(header[24:28]) ^ crc32c(bytes(4))
+            assert checksum == crc32c(header[:24] + bytes(8) + body) ^ origin, "the checksum does not match"
         return kind, sequence, body
 
 

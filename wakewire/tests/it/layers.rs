@@ -30,6 +30,7 @@ const ROWS: &[&[&str]] = &[
     &["factory"],
     // Only in builds for tests and fuzz targets.
     &["fuzzing"],
+    &["testing"],
 ];
 
 /// Files and directories (with a `/`) that have neither I/O nor clock nor tokio. Every other file that says so in

@@ -344,7 +344,7 @@ async fn ended_by(mut stream: tokio::net::UnixStream, frame: &[u8]) {
 }
 
 /// A frame over a Unix socket, as in docs/wire-protocol.md.
-fn frame(kind: u8, sequence: u64, body: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, sequence: u64, body: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; 32];
     frame[..4].copy_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
     frame[4] = kind;
@@ -354,7 +354,7 @@ fn frame(kind: u8, sequence: u64, body: &[u8]) -> Vec<u8> {
 }
 
 /// A producer's hello: versions 1 to 1, any service, a session of ones.
-fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     let mut cbor = front_of_hello();
     cbor.extend([0x04, 0xa3, 0x00, 0x50]);
     cbor.extend([1; 16]);
@@ -363,7 +363,7 @@ fn hello() -> Vec<u8> {
 }
 
 /// A consumer's, without a name.
-fn consumers_hello() -> Vec<u8> {
+pub(crate) fn consumers_hello() -> Vec<u8> {
     let mut cbor = front_of_hello();
     cbor.extend([0x05, 0xa4, 0x01, 0x50]);
     cbor.extend([2; 16]);

@@ -12,6 +12,7 @@
     reason = "helpers of tests fail by panicking, like tests"
 )]
 
+mod cancelled;
 mod composite;
 mod connections;
 #[cfg(feature = "tls")]
@@ -27,7 +28,6 @@ mod layers;
 mod lazy;
 mod limits;
 mod names;
-mod proxy;
 mod registry;
 mod relay;
 mod requests;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use wakewire::testing::{Faults, Plan, Proxy};
 use wakewire::{SinkError, SinkFactory, Start};
 
 use crate::support::{Place, eventually, expect, factory, number, numbered, soon, tcp};
@@ -270,14 +271,15 @@ async fn a_consumer_is_told_what_others_acknowledged_while_it_was_away() {
     let sink = factory.create_sink("relay").await.unwrap();
     // One consumer reaches the relay through a proxy that can be held up, the other directly.
     let proxied = place.path().join("proxy.sock");
-    let proxy = crate::proxy::Proxy::start(&proxied, &place.path().join("relay.sock"));
+    let proxy = Proxy::unix(proxied, place.path().join("relay.sock")).unwrap();
     let away = crate::support::factory(&relay_text.replace("relay.sock", "proxy.sock"));
     let mut unlucky = away.create_source("relay").await.unwrap();
     let mut steady = factory.create_source("relay").await.unwrap();
     sink.send(numbered(0)).await.unwrap();
     expect(&mut unlucky, 0..1).await;
     expect(&mut steady, 0..1).await;
-    proxy.cut_after(0, 0);
+    let cut = || Faults::none().cut_after(0);
+    proxy.plan(Plan::carry(cut(), cut()));
     proxy.sever();
     eventually("the relay has let it go", || proxy.connections() >= 2).await;
     // More than the log keeps.
@@ -287,7 +289,7 @@ async fn a_consumer_is_told_what_others_acknowledged_while_it_was_away() {
         sink.send(wakewire::Message::new(bytes)).await.unwrap();
         expect(&mut steady, n..n + 1).await;
     }
-    proxy.cut_after(usize::MAX, usize::MAX);
+    proxy.plan(Plan::pass());
     let first = number(&soon(unlucky.recv()).await.unwrap().unwrap());
     assert!(first > 1, "something was missed");
     assert_eq!(unlucky.stats().missed, first - 1);

@@ -31,12 +31,14 @@ impl Place {
 }
 
 /// A free loopback port: bound and let go, so a test may still lose it, and then fails to bind.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A service of this kind at a free port.
 pub(crate) fn tcp(name: &str, kind: &str, further: &str) -> String {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_port();
     format!("[services.{name}]\ntype = '{kind}'\nendpoint = 'tcp://127.0.0.1:{port}'\n{further}\n")
 }
 
@@ -111,5 +113,13 @@ pub(crate) async fn expect(source: &mut MessageSource, numbers: std::ops::Range<
     for expected in numbers {
         let message = soon(source.recv()).await.unwrap().expect("not closed");
         assert_eq!(number(&message), expected);
+    }
+}
+
+/// How many cases a test has: as the environment says, for the published runs, or this many.
+pub(crate) fn cases(variable: &str, otherwise: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(number) => number.replace('_', "").parse().expect(variable),
+        Err(_) => otherwise,
     }
 }

@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use wakewire::{LazySettings, MessageSource, Security, ServiceConfig, SinkFactory, TlsMode};
 
+pub(crate) use crate::support::free_port;
 use crate::support::{PATIENCE, factory_of as factory, number};
 
 /// An authority, and what it has signed, in a directory of its own.
@@ -119,11 +120,6 @@ fn replace(path: &Path, text: &str) {
         .unwrap();
     file.write_all(text.as_bytes()).unwrap();
     fs::rename(beside, path).unwrap();
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A direct service that tries again soon.

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use wakewire::{MessageSource, Security, ServiceConfig, ServiceRegistry, SinkFactory};
 
-use crate::support::{factory_of, soon};
+use crate::support::{factory_of, free_port as port, soon};
 
 /// Makes a factory of the one service `x`.
 fn factory(kind: &str, endpoint: &str, further: &str, security: &Security) -> SinkFactory {
@@ -28,12 +28,6 @@ fn factory(kind: &str, endpoint: &str, further: &str, security: &Security) -> Si
         security: security.clone(),
         ..registry.lookup("x").unwrap().clone()
     })
-}
-
-/// A loopback port that was free a moment ago.
-fn port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A certificate of this machine, which vouches for itself.

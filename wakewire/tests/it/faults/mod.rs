@@ -1,12 +1,19 @@
-//! What a link survives: cuts at any byte, peers that are silent, slow, or leave.
+//! What a link survives: cuts at any byte, damage, peers that are silent, slow, hostile, or leave.
+
+mod cuts;
+mod damage;
+mod flapping;
+mod hostile;
+mod session;
+mod slow;
 
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixListener;
+use wakewire::testing::{Faults, Plan, Proxy};
 use wakewire::{ConnectionState, Message, SinkError};
 
-use crate::proxy::Proxy;
 use crate::support::{Place, eventually, expect, factory, number, numbered, soon};
 
 /// A direct service whose sender goes through a proxy: the texts for sender and receiver.
@@ -15,44 +22,13 @@ fn through_a_proxy(place: &Place, further: &str) -> (String, String, Proxy) {
     let target = place.path().join("direct.sock");
     let proxied = place.path().join("proxy.sock");
     let sender = receiver.replace("direct.sock", "proxy.sock");
-    let proxy = Proxy::start(&proxied, &target);
+    let proxy = Proxy::unix(proxied, target).unwrap();
     (sender, receiver, proxy)
 }
 
-#[tokio::test]
-async fn a_connection_cut_after_any_byte_in_either_direction_loses_and_doubles_nothing() {
-    let place = Place::new();
-    let quick = "lazy = { retry_delay_ms = 1, max_retry_delay_secs = 0.001, jitter = 0.0 }";
-    let (sender, receiver, proxy) = through_a_proxy(&place, quick);
-    let (sender, receiver) = (factory(&sender), factory(&receiver));
-    let mut source = receiver.create_source("direct").await.unwrap();
-    let sink = sender.create_sink("direct").await.unwrap();
-    let mut next = 0;
-    // A hello of some 90 bytes, then frames of 40; a welcome of some 60, then acknowledgements of 32.
-    let cuts = (1..400)
-        .map(|k| (k, usize::MAX))
-        .chain((1..250).map(|k| (usize::MAX, k)));
-    for (up, down) in cuts {
-        proxy.cut_after(up, down);
-        proxy.sever();
-        let before = proxy.connections();
-        for n in next..next + 3 {
-            sink.send(numbered(n)).await.unwrap();
-        }
-        eventually("dialled anew", || proxy.connections() > before).await;
-        // It heals as soon as a connection lives long enough: the next one does.
-        proxy.cut_after(usize::MAX, usize::MAX);
-        expect(&mut source, next..next + 3).await;
-        next += 3;
-    }
-    assert!(
-        proxy.connections() > 900,
-        "{} connections",
-        proxy.connections()
-    );
-    source.close(Duration::from_secs(5)).await;
-    let report = sender.close(Duration::from_secs(5)).await;
-    assert_eq!((report.delivered, report.waiting), (next, 0));
+/// Cuts each connection after so many bytes towards the receiver.
+fn cut_after(bytes: u64) -> Plan {
+    Plan::carry(Faults::none().cut_after(bytes), Faults::none())
 }
 
 #[tokio::test]
@@ -63,14 +39,14 @@ async fn a_link_killed_in_the_middle_of_a_large_frame_starts_again_at_a_frame_bo
     let (sender, receiver) = (factory(&sender), factory(&receiver));
     let mut source = receiver.create_source("direct").await.unwrap();
     let sink = sender.create_sink("direct").await.unwrap();
-    proxy.cut_after(5 * 1024 * 1024, usize::MAX);
+    proxy.plan(cut_after(5 * 1024 * 1024));
     let large: Vec<u8> = (0..12 * 1024 * 1024_u32).map(|n| (n % 251) as u8).collect();
     sink.send(numbered(0)).await.unwrap();
     sink.send(Message::new(large.clone())).await.unwrap();
     sink.send(numbered(2)).await.unwrap();
     expect(&mut source, 0..1).await;
     eventually("cut", || proxy.connections() >= 2).await;
-    proxy.cut_after(usize::MAX, usize::MAX);
+    proxy.plan(Plan::pass());
     let message = soon(source.recv()).await.unwrap().unwrap();
     assert!(message.payload == large, "12 MiB as they were");
     expect(&mut source, 2..3).await;
@@ -280,7 +256,7 @@ async fn at_most_once_counts_what_a_broken_connection_took_as_in_doubt() {
     let mut source = receiver.create_source("direct").await.unwrap();
     let sink = sender.create_sink("direct").await.unwrap();
     // The acknowledgements never come back: the welcome does, and then it is cut.
-    proxy.cut_after(64 * 1024, usize::MAX);
+    proxy.plan(cut_after(64 * 1024));
     let mut sent = 0;
     while proxy.connections() < 5 {
         let message = Message::new(vec![1; 4096]);
@@ -336,76 +312,4 @@ async fn overflow_rules_of_at_most_once_drop_and_count() {
             );
         }
     }
-}
-
-/// Forwards to this port; flips a bit of the ten-thousandth byte of the first connection.
-async fn flipping(listener: tokio::net::TcpListener, target: std::net::SocketAddr) {
-    use tokio::io::AsyncWriteExt;
-    let mut connections = tokio::task::JoinSet::new();
-    for connection in 0.. {
-        let (mut from, _) = listener.accept().await.unwrap();
-        connections.spawn(async move {
-            let mut to = tokio::net::TcpStream::connect(target).await.unwrap();
-            if connection == 0 {
-                let (mut back, mut forth) = to.split();
-                let (mut read, mut write) = from.split();
-                let damaging = async {
-                    let (mut bytes, mut passed) = (vec![0; 4096], 0);
-                    while let Ok(count @ 1..) = read.read(&mut bytes).await {
-                        if (passed..passed + count).contains(&9_999) {
-                            bytes[9_999 - passed] ^= 1;
-                        }
-                        passed += count;
-                        if forth.write_all(&bytes[..count]).await.is_err() {
-                            break;
-                        }
-                    }
-                };
-                let back = tokio::io::copy(&mut back, &mut write);
-                tokio::select! { () = damaging => {}, _ = back => {} }
-            } else {
-                tokio::io::copy_bidirectional(&mut from, &mut to).await.ok();
-            }
-        });
-    }
-}
-
-#[tokio::test]
-async fn a_damaged_frame_over_tcp_closes_the_connection_and_is_sent_again() {
-    let text = crate::support::tcp("direct", "direct", "lazy.retry_delay_ms = 1");
-    let receiver = factory(&text);
-    let mut source = receiver.create_source("direct").await.unwrap();
-    let target = text
-        .split('\'')
-        .find_map(|part| part.strip_prefix("tcp://"))
-        .unwrap();
-    let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let sender = factory(&text.replace(target, &proxy.local_addr().unwrap().to_string()));
-    // The listener is there before the proxy connects to it.
-    assert!(
-        tokio::time::timeout(Duration::from_millis(10), source.recv())
-            .await
-            .is_err()
-    );
-    let proxying = tokio::spawn(flipping(proxy, target.parse().unwrap()));
-    let sink = sender.create_sink("direct").await.unwrap();
-    for n in 0..100_u64 {
-        let mut bytes = n.to_le_bytes().to_vec();
-        bytes.resize(4096, 7);
-        sink.send(Message::new(bytes)).await.unwrap();
-    }
-    for n in 0..100 {
-        let message = soon(source.recv()).await.unwrap().unwrap();
-        assert_eq!(number(&message), n);
-        assert!(
-            message.payload[8..].iter().all(|&byte| byte == 7),
-            "a damaged payload"
-        );
-    }
-    assert_eq!(
-        source.stats().connects,
-        2,
-        "the first connection was closed"
-    );
-    proxying.abort();
 }

@@ -1,25 +1,34 @@
-//! Messages that take longer to arrive than a silent peer is waited for.
+//! Messages that take longer to arrive than a silent peer is waited for: 1 MB at 50 kB/s, in paused time.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
-
-use super::SinkFactory;
-use crate::connection::{Connection, ConnectionSettings};
-use crate::message::Message;
-use crate::sink::MessageSink;
-use crate::source::{MessageSource, serve};
+use wakewire::connection::{Connection, ConnectionSettings};
+use wakewire::source::serve;
+use wakewire::testing::{Faults, Network, Plan, Proxy};
+use wakewire::{Message, MessageSink, MessageSource, SinkFactory};
 
 /// At 50 kB/s it takes 20 s.
 const MEGABYTE: usize = 1_000_000;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn factory(kind: &str, name: &str) -> SinkFactory {
+/// A service whose every connection is slow in both directions.
+fn slow(kind: &str) -> (SinkFactory, Network, Proxy) {
+    let network = Network::new();
     let text = format!(
-        "[services.x]\ntype = '{kind}'\nendpoint = 'unix:///memory/{name}'\nmax_message_bytes = 2_000_000"
+        "[services.x]\ntype = '{kind}'\nendpoint = 'unix:///x'\nmax_message_bytes = 2_000_000"
     );
-    SinkFactory::from_config_str(&text).unwrap()
+    let factory = network.factory(&text).unwrap();
+    let proxy = slow_proxy(&network);
+    (factory, network, proxy)
+}
+
+fn slow_proxy(network: &Network) -> Proxy {
+    let proxy = network.proxy("x").unwrap();
+    let slow = Faults::none().rate(50_000);
+    proxy.plan(Plan::carry(slow.clone(), slow));
+    proxy
 }
 
 async fn receives(source: &mut MessageSource, byte: u8) {
@@ -30,7 +39,7 @@ async fn receives(source: &mut MessageSource, byte: u8) {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_megabyte_arrives_at_a_listener_over_one_connection() {
-    let factory = factory("direct", "listener");
+    let (factory, _network, proxy) = slow("direct");
     let mut source = factory.create_source("x").await.unwrap();
     let sink = factory.create_sink("x").await.unwrap();
     for byte in 1..=2 {
@@ -42,11 +51,12 @@ async fn a_slow_megabyte_arrives_at_a_listener_over_one_connection() {
     assert!(source.close(MINUTE).await);
     assert!(sink.flush(MINUTE).await.unwrap().is_complete());
     assert_eq!(source.stats().connects, 1, "nothing was sent again");
+    assert!(proxy.carried().0 > 2 * MEGABYTE as u64);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_megabyte_goes_through_a_relay_over_one_connection_each() {
-    let factory = factory("relay", "relay");
+    let (factory, _network, proxy) = slow("relay");
     let mut relay = factory.create_relay("x").await.unwrap();
     let mut source = factory.create_source("x").await.unwrap();
     let sink = factory.create_sink("x").await.unwrap();
@@ -63,11 +73,14 @@ async fn a_slow_megabyte_goes_through_a_relay_over_one_connection_each() {
         stopped = relay.run() => panic!("{stopped:?}"),
     }
     assert_eq!(source.stats().connects, 1);
+    assert_eq!(proxy.connections(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_megabyte_is_asked_and_answered_over_one_connection() {
-    let server = serve("unix:///memory/server", |request| async move {
+    let network = Network::new();
+    let _proxy = slow_proxy(&network);
+    let server = serve(network.endpoint("x"), |request| async move {
         Ok(request.message)
     });
     let server = server
@@ -80,7 +93,7 @@ async fn a_slow_megabyte_is_asked_and_answered_over_one_connection() {
         max_message_bytes: 2 * MEGABYTE,
         ..ConnectionSettings::default()
     };
-    let connection = Connection::open("unix:///memory/server", settings)
+    let connection = Connection::open(network.endpoint("x"), settings)
         .await
         .unwrap();
     for byte in 1..=2 {
