@@ -27,7 +27,8 @@
 //!
 //! `unix` and `tcp`, both on by default, `udp` and `ws`: the transports. `tls`: encryption, of `tls`, `tcp` and `wss`
 //! endpoints. A feature adds, it never changes what a call does, but for one: where `tls` is in both programs, `tcp`
-//! endpoints whose listener has a certificate are encrypted ([`TlsMode::Prefer`]).
+//! endpoints whose listener has a certificate are encrypted ([`TlsMode::Prefer`]). `turmoil` is for tests: inside a
+//! [turmoil](https://docs.rs/turmoil) simulation TCP is the simulated network's.
 #![doc(test(attr(deny(warnings))))]
 #![cfg_attr(
     test,
@@ -48,6 +49,7 @@ mod factory;
 mod link;
 mod message;
 mod outbox;
+mod randomness;
 pub mod registry;
 mod relay;
 mod security;
@@ -64,6 +66,8 @@ pub use error::{Failure, PartialFailure, Phase, SinkError, TrySendError};
 pub use factory::{PingReport, SinkFactory};
 pub use message::{Message, MessagePriority, Precision};
 pub use outbox::{Dropped, Ledger};
+#[cfg(feature = "turmoil")]
+pub use randomness::seed_randomness;
 pub use registry::{
     CompositePattern, LazySettings, Registry, ServiceConfig, ServiceRegistry, ServicesConfig,
     SinkType, WithoutConsumers,

@@ -11,6 +11,7 @@ use super::SourceConfig;
 use super::connection::{Connection, End, Origin};
 use super::inbox::Inbox;
 use super::progress::Acker;
+use crate::randomness::random;
 use crate::transport::door::{Door, Visitor, reject};
 use crate::wire::SessionId;
 use crate::wire::frame::Kind;
@@ -23,7 +24,7 @@ pub(super) async fn run(
     acker: Arc<Acker>,
     mut door: Door,
 ) {
-    let node = SessionId(rand::random());
+    let node = SessionId(random());
     let mut connections = JoinSet::new();
     let mut newest: HashMap<SessionId, AbortHandle> = HashMap::new();
     loop {
