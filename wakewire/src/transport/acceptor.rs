@@ -190,7 +190,7 @@ impl Arrival {
         )]
         target: &Target,
         #[cfg_attr(
-            not(feature = "ws"),
+            not(feature = "tcp"),
             expect(unused_variables, reason = "the others hold nothing")
         )]
         share: Share,
