@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wakewire::Ledger;
 
 /// Which of a producer's messages: a new process begins anew.
@@ -29,7 +30,7 @@ pub struct Journal {
 }
 
 /// What is counted over a play.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     pub accepted: u64,
     pub processed: u64,

@@ -8,20 +8,21 @@ mod fault;
 mod journal;
 mod plan;
 mod play;
+mod sums;
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use crate::play::{Outcome, play};
+use crate::sums::Sums;
 
 /// Plays seeds, and says which of them break a promise.
 #[derive(Debug, Parser)]
@@ -39,156 +40,143 @@ struct Cli {
     /// Plays each seed twice, and compares what happened
     #[arg(long)]
     twice: bool,
-    /// Threads; as many as there are cores unless it is written
+    /// Processes; as many as there are cores unless it is written
     #[arg(long)]
-    threads: Option<NonZero<usize>>,
+    processes: Option<NonZero<u64>>,
     /// Writes the sums to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// One of several processes: plays every so-manieth seed, and says a line of JSON of each
+    #[arg(long, hide = true)]
+    every: Option<NonZero<u64>>,
 }
 
-fn main() -> ExitCode {
+/// What one process says to the other.
+#[derive(Serialize, Deserialize)]
+struct Played {
+    outcome: Outcome,
+    /// Went otherwise when it was played again.
+    differs: bool,
+}
+
+fn main() -> io::Result<ExitCode> {
     let cli = Cli::parse();
+    if let Some(every) = cli.every {
+        play_some(&cli, every)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if !cfg!(tokio_unstable) {
-        println!(
-            "built without `--cfg tokio_unstable`: a seed will not be played twice the same way"
-        );
+        println!("built without `--cfg tokio_unstable`: played again, a seed may go otherwise");
     }
     if let Some(seed) = cli.seed {
         let outcome = play(seed, true);
         println!("{outcome:#?}");
-        return code(outcome.broken.is_empty());
+        return Ok(code(outcome.broken.is_empty()));
     }
-    let sums = play_all(&cli);
-    println!("{sums:#?}");
-    if let Some(file) = &cli.json
-        && let Err(error) = std::fs::write(file, format!("{:#}\n", sums.json()))
-    {
-        println!("{}: {error}", file.display());
-        return ExitCode::FAILURE;
+    let sums = play_all(&cli)?;
+    println!("{sums}");
+    if let Some(file) = &cli.json {
+        std::fs::write(file, serde_json::to_string_pretty(&sums)? + "\n")?;
     }
-    code(sums.failed.is_empty() && sums.unrepeatable.is_empty())
+    Ok(code(sums.is_well(cli.seeds)))
 }
 
-fn code(well: bool) -> ExitCode {
-    if well {
+fn code(is_well: bool) -> ExitCode {
+    if is_well {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-/// Plays all seeds, on all threads, and says what fails as it fails.
-fn play_all(cli: &Cli) -> Sums {
-    let threads = cli
-        .threads
-        .or_else(|| thread::available_parallelism().ok())
-        .map_or(1, NonZero::get);
-    let next = AtomicU64::new(cli.from);
-    let end = cli.from.saturating_add(cli.seeds);
+/// Plays a share of the seeds.
+fn play_some(cli: &Cli, every: NonZero<u64>) -> io::Result<()> {
+    let mut seed = cli.from;
+    for _ in 0..cli.seeds {
+        let outcome = play(seed, false);
+        let differs = cli.twice && play(seed, false).trace != outcome.trace;
+        let played = serde_json::to_string(&Played { outcome, differs })?;
+        writeln!(io::stdout(), "{played}")?;
+        seed = seed.saturating_add(every.get());
+    }
+    Ok(())
+}
+
+/// Plays all seeds, and says what fails as it fails. Each process has one thread, because tokio numbers the tasks of
+/// a process.
+fn play_all(cli: &Cli) -> io::Result<Sums> {
+    let processes = match (cli.processes, thread::available_parallelism()) {
+        (Some(processes), _) => processes.get(),
+        (None, Ok(cores)) => cores.get() as u64,
+        (None, Err(_)) => 1,
+    };
+    let mut children = (0..processes)
+        .map(|index| start(cli, index, processes))
+        .collect::<io::Result<Vec<Child>>>()?;
     let begun = Instant::now();
     let mut sums = Sums::default();
     thread::scope(|scope| {
-        let (done, outcomes) = mpsc::sync_channel(threads);
-        for _ in 0..threads {
-            let (next, done) = (&next, done.clone());
+        let (say, said) = mpsc::sync_channel(64);
+        for out in children.iter_mut().filter_map(|child| child.stdout.take()) {
+            let say = say.clone();
             scope.spawn(move || {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
-                        return;
-                    }
-                    let outcome = play(seed, false);
-                    let differs = cli.twice && play(seed, false).trace != outcome.trace;
-                    if done.send((outcome, differs)).is_err() {
+                for line in BufReader::new(out).lines() {
+                    if line.map_or(true, |line| say.send(line).is_err()) {
                         return;
                     }
                 }
             });
         }
-        drop(done);
+        drop(say);
         let mut told = Instant::now();
-        for (outcome, differs) in outcomes {
+        for line in said {
+            let Ok(Played { outcome, differs }) = serde_json::from_str(&line) else {
+                println!("{line}");
+                continue;
+            };
+            tell_failure(&outcome);
             sums.add(&outcome, differs);
-            if !outcome.broken.is_empty() {
-                println!("\rseed {} fails:", outcome.seed);
-                for what in &outcome.broken {
-                    println!("  {what}");
-                }
-                println!("  again: cargo run --release -- --seed {}", outcome.seed);
-            }
             if told.elapsed() >= TELL_EVERY {
                 told = Instant::now();
                 let rate = sums.seeds as f64 / begun.elapsed().as_secs_f64();
-                let end = if std::io::stdout().is_terminal() {
-                    "\r"
-                } else {
-                    "\n"
-                };
-                print!(
-                    "{} of {} seeds, {rate:.0} a second{end}",
-                    sums.seeds, cli.seeds
-                );
-                if std::io::stdout().flush().is_err() {
-                    return;
-                }
+                println!("{} of {} seeds, {rate:.0} a second", sums.seeds, cli.seeds);
             }
         }
     });
-    sums.took = begun.elapsed();
-    sums
+    for mut child in children {
+        child.wait()?;
+    }
+    sums.seconds = begun.elapsed().as_secs_f64();
+    Ok(sums)
 }
 
-/// What all plays come to.
-#[derive(Debug, Default)]
-struct Sums {
-    seeds: u64,
-    failed: Vec<u64>,
-    /// Went otherwise when they were played again.
-    unrepeatable: Vec<u64>,
-    faults: usize,
-    accepted: u64,
-    processed: u64,
-    again: u64,
-    died: u64,
-    simulated: Duration,
-    longest_recovery: Duration,
-    took: Duration,
+/// Starts one of so many processes.
+fn start(cli: &Cli, index: u64, processes: u64) -> io::Result<Child> {
+    let seeds = cli.seeds / processes + u64::from(index < cli.seeds % processes);
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["--every", &processes.to_string()])
+        .args(["--from", &cli.from.saturating_add(index).to_string()])
+        .args(["--seeds", &seeds.to_string()])
+        .stdout(Stdio::piped());
+    if cli.twice {
+        command.arg("--twice");
+    }
+    command.spawn()
 }
 
-impl Sums {
-    fn add(&mut self, outcome: &Outcome, differs: bool) {
-        self.seeds += 1;
-        if !outcome.broken.is_empty() {
-            self.failed.push(outcome.seed);
-        }
-        if differs {
-            self.unrepeatable.push(outcome.seed);
-        }
-        self.faults += outcome.faults;
-        self.accepted += outcome.counts.accepted;
-        self.processed += outcome.counts.processed;
-        self.again += outcome.counts.again;
-        self.died += outcome.counts.died;
-        self.simulated += outcome.simulated;
-        self.longest_recovery = self.longest_recovery.max(outcome.recovery);
+fn tell_failure(outcome: &Outcome) {
+    if outcome.broken.is_empty() {
+        return;
     }
-
-    fn json(&self) -> serde_json::Value {
-        json!({
-            "seeds": self.seeds,
-            "failed": self.failed,
-            "unrepeatable": self.unrepeatable,
-            "faults": self.faults,
-            "accepted": self.accepted,
-            "processed": self.processed,
-            "processed_again_by_a_later_life": self.again,
-            "unacknowledged_when_their_producer_ended": self.died,
-            "simulated_seconds": self.simulated.as_secs_f64(),
-            "longest_recovery_seconds": self.longest_recovery.as_secs_f64(),
-            "took_seconds": self.took.as_secs_f64(),
-        })
+    println!("seed {} fails:", outcome.seed);
+    for what in &outcome.broken {
+        println!("  {what}");
     }
+    println!(
+        "  again, with everything: cargo run --release -- --seed {}",
+        outcome.seed
+    );
 }
 
 /// Between two words about how far it is.

@@ -75,7 +75,7 @@ pub struct Consumer {
 pub struct Network {
     pub tick: Duration,
     pub latency: RangeInclusive<Duration>,
-    /// Segments that one direction of a connection holds.
+    /// Segments that one direction of a connection holds, and connections that wait to be accepted.
     pub capacity: usize,
 }
 
@@ -114,7 +114,7 @@ impl Plan {
             network: Network {
                 tick: Duration::from_millis(*draw.of(&[5, 10, 20])),
                 latency: Duration::ZERO..=draw.milliseconds(1..=150),
-                capacity: usize::from(draw.skewed::<u16>(4..=1024)),
+                capacity: usize::from(draw.skewed::<u16>(64..=1024)),
             },
             faults: Vec::new(),
             healed: length,

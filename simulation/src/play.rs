@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use tokio::runtime;
 use turmoil::{Builder, Sim};
 
 use crate::cast::{Ending, Stage};
@@ -13,7 +15,7 @@ use crate::journal::{Counts, Journal};
 use crate::plan::{Kind, Plan, RELAY, consumer, producer};
 
 /// What became of a play.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     pub seed: u64,
     /// Promises that did not hold.
@@ -71,6 +73,7 @@ pub fn play(seed: u64, aloud: bool) -> Outcome {
 fn run(stage: &Stage) -> turmoil::Result<(Duration, Duration)> {
     let plan = &stage.plan;
     wakewire::seed_randomness(plan.seed);
+    align_tasks()?;
     let mut sim = Builder::new()
         .rng_seed(plan.seed)
         .enable_random_order()
@@ -131,6 +134,24 @@ fn cast(sim: &mut Sim<'_>, stage: &Stage) {
         sim.host(consumer(index), move || stage.clone().consume(index));
     }
 }
+
+/// In which order tokio drops the tasks of a host that is ended depends on their numbers, of which it gives every one in
+/// the process another: here they are brought to where they are a multiple again.
+fn align_tasks() -> turmoil::Result {
+    runtime::Builder::new_current_thread()
+        .build()?
+        .block_on(async {
+            loop {
+                let number: u64 = tokio::spawn(async {}).id().to_string().parse()?;
+                if number % MANY_TASKS == 0 {
+                    return Ok(());
+                }
+            }
+        })
+}
+
+/// A multiple of how many lists of tasks tokio may have for a runtime of one thread.
+const MANY_TASKS: u64 = 64;
 
 /// A dead peer is noticed within 15 s, by one side and then by the other, and then one dials within 2 s; what was not
 /// confirmed is sent again to consumers that rest.
