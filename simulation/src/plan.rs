@@ -100,7 +100,7 @@ impl Plan {
             seed,
             service: Service {
                 kind,
-                buffer_size: draw.skewed(4..=2000),
+                buffer_size: draw.skewed(4..=1000),
                 log_bytes: draw.skewed(10_000..=1_000_000),
                 retry_delay_ms: draw.from(10..=200),
                 max_retry_delay_ms: draw.from(200..=2000),
@@ -254,7 +254,7 @@ impl Draw {
                 let after = self.skewed(1..=100);
                 (after, after * self.milliseconds(1..=8))
             }),
-            reopens: self.one_in(3).then(|| self.skewed(5..=500)),
+            reopens: self.one_in(3).then(|| self.skewed(50..=500)),
         }
     }
 

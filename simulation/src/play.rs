@@ -155,4 +155,4 @@ const MANY_TASKS: u64 = 64;
 
 /// A dead peer is noticed within 15 s, by one side and then by the other, and then one dials within 2 s; what was not
 /// confirmed is sent again to consumers that rest.
-const RECOVERY: Duration = Duration::from_secs(120);
+const RECOVERY: Duration = Duration::from_secs(60);
