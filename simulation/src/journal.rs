@@ -286,3 +286,82 @@ impl Journal {
 
 /// More say nothing new.
 const MOST_BROKEN: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: Stream = Stream {
+        producer: 0,
+        life: 0,
+    };
+
+    /// Says what is broken after five messages were accepted and one consumer has processed these; 9 is a new life.
+    fn broken(lossy: bool, processed: &[u32]) -> Option<String> {
+        let mut journal = Journal::new(lossy, 1);
+        assert_eq!(journal.producer_begins(0), STREAM);
+        (0..5).for_each(|_| journal.accepted(STREAM));
+        journal.consumer_begins(0);
+        for &number in processed {
+            if number == 9 {
+                journal.consumer_begins(0);
+            } else {
+                journal.processed(0, STREAM, number);
+            }
+        }
+        journal.broken().first().cloned()
+    }
+
+    #[test]
+    fn what_is_processed_is_held_to_the_promises() {
+        for (lossy, processed, what) in [
+            (false, &[0, 1, 1][..], "twice"),
+            (false, &[0, 1, 0], "twice"),
+            (false, &[0, 2], "after a gap"),
+            (false, &[1], "after a gap between two lives"),
+            (false, &[0, 9, 2], "after a gap between two lives"),
+            (false, &[0, 1, 2, 3, 4, 5], "never accepted"),
+            (true, &[0, 0], "twice"),
+            (true, &[0, 1, 9, 1], "at most once"),
+        ] {
+            let broken = broken(lossy, processed).unwrap_or_default();
+            assert!(broken.contains(what), "{processed:?}: {broken}");
+        }
+        for (lossy, processed) in [
+            (false, &[0, 1, 2, 3, 4][..]),
+            (false, &[0, 1, 9, 1, 2]),
+            (true, &[0, 3, 9, 4]),
+        ] {
+            assert_eq!(broken(lossy, processed), None);
+        }
+    }
+
+    #[test]
+    fn an_acknowledgement_before_its_time_and_a_wrong_ledger_are_seen() {
+        let mut journal = Journal::new(false, 1);
+        let stream = journal.producer_begins(0);
+        journal.accepted(stream);
+        let mut ledger = Ledger::default();
+        (ledger.accepted, ledger.delivered) = (1, 1);
+        journal.accounts(stream, &ledger);
+        assert!(journal.broken()[0].contains("before it was processed"));
+        ledger.accepted = 2;
+        journal.accounts(stream, &ledger);
+        assert!(journal.broken()[1].contains("the ledger says"));
+    }
+
+    #[test]
+    fn what_a_living_producer_is_owed_is_lost_at_the_end() {
+        let mut journal = Journal::new(false, 1);
+        let stream = journal.producer_begins(0);
+        journal.accepted(stream);
+        assert!(!journal.is_settled());
+        journal.conclude();
+        assert!(journal.broken()[0].contains("1 accepted, consumer 0 has 0"));
+        let mut journal = Journal::new(false, 1);
+        let stream = journal.producer_begins(0);
+        journal.accepted(stream);
+        journal.producer_begins(0);
+        assert!(journal.is_settled(), "it died with what it owed");
+    }
+}

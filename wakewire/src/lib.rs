@@ -38,6 +38,7 @@
     )
 )]
 
+mod atomic;
 mod backoff;
 pub mod connection;
 mod delivery;
