@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shuttle::future::{block_on, spawn};
-use wakewire::sink::pool::PoolConfig;
+use wakewire::sink::PoolConfig;
 use wakewire::{LazyConnectionPool, Message, MessageSink};
 
 use crate::in_all_orders;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use tokio::task::yield_now;
 use shuttle::future::{block_on, spawn};
+use tokio::task::yield_now;
 use wakewire::{LazyConfig, LazyMessageSink, Message, MessageSink};
 
 use crate::in_all_orders;
@@ -17,7 +17,10 @@ fn sink(world: &Arc<World>) -> Arc<LazyMessageSink<Connection>> {
         max_retries: 5,
         ..LazyConfig::default()
     };
-    Arc::new(LazyMessageSink::new(move || Arc::clone(&world).dial(), config))
+    Arc::new(LazyMessageSink::new(
+        move || Arc::clone(&world).dial(),
+        config,
+    ))
 }
 
 /// All of them find the connection broken; one opens another, and nobody takes that one away.
@@ -37,8 +40,15 @@ fn what_a_lost_connection_leaves_behind_does_not_hurt_the_next_one() {
                 sender.await.unwrap().unwrap();
             }
             assert_eq!(world.count(), 3);
-            assert_eq!(world.dropped_well.load(SeqCst), 0, "a connection that was well is gone");
-            assert!(world.made.load(SeqCst) <= 2, "dialled again, with a connection");
+            assert_eq!(
+                world.dropped_well.load(SeqCst),
+                0,
+                "a connection that was well is gone"
+            );
+            assert!(
+                world.made.load(SeqCst) <= 2,
+                "dialled again, with a connection"
+            );
             assert!(sink.is_connected());
         });
     });
@@ -97,7 +107,11 @@ fn after_the_end_nothing_is_dialled_and_nothing_stays_open() {
             for _ in 0..20 {
                 yield_now().await;
             }
-            assert_eq!(world.dialled_late.load(SeqCst), 0, "dialled after the close");
+            assert_eq!(
+                world.dialled_late.load(SeqCst),
+                0,
+                "dialled after the close"
+            );
             assert_eq!(world.open.load(SeqCst), 0, "open after the close");
         });
     });

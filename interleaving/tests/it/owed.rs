@@ -64,14 +64,15 @@ impl Link {
     async fn pump(&self) {
         let mut idle = false;
         loop {
-            let mut lane = self.lane.lock();
-            if idle && lane.owed == 0 {
-                lane.rests += 1;
-                return;
-            }
-            let taken = std::mem::take(&mut lane.owed);
-            lane.parked = taken == 0;
-            drop(lane);
+            let taken = {
+                let mut lane = self.lane.lock();
+                if idle && lane.owed == 0 {
+                    lane.rests += 1;
+                    return;
+                }
+                lane.parked = lane.owed == 0;
+                std::mem::take(&mut lane.owed)
+            };
             if taken == 0 {
                 self.owed.notified().await;
                 continue;
