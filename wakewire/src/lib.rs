@@ -27,8 +27,9 @@
 //!
 //! `unix` and `tcp`, both on by default, `udp` and `ws`: the transports. `tls`: encryption, of `tls`, `tcp` and `wss`
 //! endpoints. A feature adds, it never changes what a call does, but for one: where `tls` is in both programs, `tcp`
-//! endpoints whose listener has a certificate are encrypted ([`TlsMode::Prefer`]). `test-kit` is for tests: the module
-//! `testing`, and with it `memory`, the transport within one process.
+//! endpoints whose listener has a certificate are encrypted ([`TlsMode::Prefer`]). Two are for tests: `test-kit`, the
+//! module `testing` and with it `memory`, the transport within one process; and `turmoil`: inside a
+//! [turmoil](https://docs.rs/turmoil) simulation TCP is the simulated network's.
 #![doc(test(attr(deny(warnings))))]
 #![cfg_attr(
     test,
@@ -38,6 +39,7 @@
     )
 )]
 
+mod atomic;
 mod backoff;
 pub mod connection;
 mod delivery;
@@ -52,6 +54,7 @@ pub mod fuzzing;
 mod link;
 mod message;
 mod outbox;
+mod randomness;
 pub mod registry;
 mod relay;
 mod security;
@@ -70,6 +73,8 @@ pub use error::{Failure, PartialFailure, Phase, SinkError, TrySendError};
 pub use factory::{PingReport, SinkFactory};
 pub use message::{Message, MessagePriority, Precision};
 pub use outbox::{Dropped, Ledger};
+#[cfg(feature = "turmoil")]
+pub use randomness::seed_randomness;
 pub use registry::{
     CompositePattern, LazySettings, Registry, ServiceConfig, ServiceRegistry, ServicesConfig,
     SinkType, WithoutConsumers,

@@ -18,6 +18,7 @@ use super::clock;
 use super::config::RetryConfig;
 use crate::backoff::LazyConfig;
 use crate::error::{Phase, SinkError};
+use crate::randomness::random;
 
 /// Returns whether repeating what failed like this can help and cannot do it twice.
 ///
@@ -294,7 +295,7 @@ impl Retrier {
                 return Err(error.after(retries + 1));
             }
             retries += 1;
-            let pause = self.config.delay(retries, rand::random());
+            let pause = self.config.delay(retries, random());
             tracing::debug!(%error, retries, ?pause, "repeated after a pause");
             tokio::time::sleep(pause).await;
         }

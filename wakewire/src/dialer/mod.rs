@@ -13,6 +13,7 @@ pub(crate) use machine::Redial;
 
 use crate::backoff::LazyConfig;
 use crate::error::{Failure, Phase, SinkError};
+use crate::randomness::random;
 use machine::Machine;
 
 /// Opens connections to one target, never two at once and never in a hot loop.
@@ -84,7 +85,7 @@ impl Dialer {
     pub(crate) fn failed(&mut self, error: &SinkError) {
         let permanent = error.is_permanent();
         self.machine
-            .failed(&self.config, permanent, now(), rand::random());
+            .failed(&self.config, permanent, now(), random());
     }
 
     /// The peer acknowledged something over the present connection.
@@ -94,8 +95,7 @@ impl Dialer {
 
     /// The present connection broke.
     pub(crate) fn lost(&mut self, redial: Redial) {
-        self.machine
-            .lost(&self.config, redial, now(), rand::random());
+        self.machine.lost(&self.config, redial, now(), random());
     }
 
     /// The present connection was closed on purpose.
@@ -105,7 +105,7 @@ impl Dialer {
 
     /// Somebody asks to try in spite of a permanent error.
     pub(crate) fn unpark(&mut self) {
-        self.machine.unpark(&self.config, rand::random());
+        self.machine.unpark(&self.config, random());
     }
 
     /// Returns how many attempts in a row led to nothing.

@@ -3,6 +3,7 @@
 use crate::error::{Failure, Phase as ErrorPhase, SinkError};
 use crate::message::Message;
 use crate::outbox::{Appended, Ledger, Limits, Outbox};
+use crate::randomness::random;
 use crate::wire::SessionId;
 
 /// Where a link is on its way to its peer.
@@ -74,7 +75,7 @@ pub(super) enum Offer {
 impl Lane {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
-            outbox: Outbox::new(SessionId(rand::random()), limits),
+            outbox: Outbox::new(SessionId(random()), limits),
             phase: Phase::Asleep,
             running: false,
             parked: false,

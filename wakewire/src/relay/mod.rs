@@ -32,6 +32,7 @@ use self::hub::Hub;
 use self::switchboard::Switchboard;
 pub use self::view::{RelayConsumer, RelayStatus};
 use crate::error::{Failure, SinkError};
+use crate::randomness::random;
 use crate::source::listen_error;
 use crate::transport::dial::Target;
 use crate::transport::door::Door;
@@ -91,7 +92,7 @@ impl Relay {
         Self {
             board: Arc::new(Switchboard::new(Hub::new(config.hub.clone()))),
             config,
-            node: SessionId(rand::random()),
+            node: SessionId(random()),
             door: None,
             connections: JoinSet::new(),
         }

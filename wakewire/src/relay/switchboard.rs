@@ -1,6 +1,6 @@
 //! The hub under its lock, and the bells by which connections are called.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -25,7 +25,7 @@ pub(super) struct Switchboard {
 struct State {
     hub: Hub,
     wake: Wake,
-    bells: HashMap<ConnectionId, Arc<Bell>>,
+    bells: BTreeMap<ConnectionId, Arc<Bell>>,
 }
 
 /// What calls one connection.
@@ -66,7 +66,7 @@ impl Switchboard {
         let state = State {
             hub,
             wake: Wake::default(),
-            bells: HashMap::new(),
+            bells: BTreeMap::new(),
         };
         Self {
             state: Mutex::new(state),

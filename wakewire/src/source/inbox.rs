@@ -1,6 +1,6 @@
 //! What was received and not yet taken by the application, and what is known of each session.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ struct State {
     queue: VecDeque<Item>,
     bytes: usize,
     positions: Positions,
-    progress: HashMap<SessionId, Arc<Progress>>,
+    progress: BTreeMap<SessionId, Arc<Progress>>,
     /// What the application should hear of: the peer refuses us.
     error: Option<SinkError>,
     closing: bool,
@@ -60,7 +60,7 @@ impl Inbox {
                 queue: VecDeque::new(),
                 bytes: 0,
                 positions: Positions::new(side),
-                progress: HashMap::new(),
+                progress: BTreeMap::new(),
                 error: None,
                 closing: false,
                 connects: 0,

@@ -11,6 +11,7 @@ use super::SourceConfig;
 use super::connection::{Connection, End, Origin};
 use super::inbox::Inbox;
 use super::progress::Acker;
+use crate::randomness::random;
 use crate::transport::door::{Door, Visitor, reject};
 use crate::transport::log_rate::{Event, LogLine};
 use crate::wire::SessionId;
@@ -24,7 +25,7 @@ pub(super) async fn run(
     acker: Arc<Acker>,
     mut door: Door,
 ) {
-    let node = SessionId(rand::random());
+    let node = SessionId(random());
     let mut connections = JoinSet::new();
     let mut newest: HashMap<SessionId, AbortHandle> = HashMap::new();
     loop {

@@ -11,6 +11,7 @@ use super::inbox::Inbox;
 use super::progress::Acker;
 use crate::dialer::{Dialer, Redial};
 use crate::error::{Phase, SinkError};
+use crate::randomness::random;
 use crate::transport::dial::Dial;
 use crate::transport::door::{Reader, Writer};
 use crate::transport::greeting::{Host, greet};
@@ -24,7 +25,7 @@ use crate::wire::hello::{
 /// Stays attached until the inbox is closed. If the relay is away then, it is waited for, as long as the source's
 /// `close` allows: what was processed would not be acknowledged otherwise.
 pub(super) async fn run(config: SourceConfig, inbox: Arc<Inbox>, acker: Arc<Acker>) {
-    let id = SessionId(rand::random());
+    let id = SessionId(random());
     let mut dialer = Dialer::new(config.lazy.clone());
     let service = &config.service;
     while !inbox.is_closing() || inbox.has_processed() {

@@ -11,6 +11,8 @@ use super::memory;
 #[cfg(feature = "tcp")]
 use super::negotiation;
 use super::not_built_in;
+#[cfg(feature = "turmoil")]
+use super::simulated;
 #[cfg(feature = "tcp")]
 use super::tcp;
 #[cfg(feature = "udp")]
@@ -20,6 +22,8 @@ use super::unix;
 use super::unreached::Unreached;
 #[cfg(feature = "ws")]
 use super::ws;
+#[cfg(feature = "tcp")]
+use crate::endpoint::Authority;
 #[cfg(any(all(feature = "unix", unix), feature = "tcp", feature = "memory"))]
 use crate::endpoint::Endpoint;
 #[cfg(feature = "tcp")]
@@ -33,6 +37,8 @@ pub(crate) enum Acceptor {
     Unix(unix::Listener),
     #[cfg(feature = "tcp")]
     Tcp(tcp::Listener),
+    #[cfg(feature = "turmoil")]
+    Simulated(simulated::Listener),
     #[cfg(feature = "udp")]
     Udp(udp::Listener),
     /// No transport is built in; cannot be made.
@@ -49,6 +55,8 @@ pub(crate) enum Arrival {
     Unix(tokio::net::UnixStream),
     #[cfg(feature = "tcp")]
     Tcp(tokio::net::TcpStream, IpAddr),
+    #[cfg(feature = "turmoil")]
+    Simulated(turmoil::net::TcpStream, IpAddr),
     #[cfg(feature = "udp")]
     Udp(Box<udp::Channel>, IpAddr),
     #[cfg(not(any(all(feature = "unix", unix), feature = "tcp", feature = "memory")))]
@@ -77,7 +85,7 @@ impl Acceptor {
                     TlsMode::Prefer if keys.can_serve() => keys.check()?,
                     TlsMode::Prefer | TlsMode::Off => {}
                 }
-                tcp::Listener::bind(authority).await.map(Self::Tcp)
+                Self::tcp(authority).await
             }
             #[cfg(feature = "udp")]
             Endpoint::Udp(authority) => {
@@ -87,7 +95,7 @@ impl Acceptor {
             #[cfg(feature = "tls")]
             Endpoint::Tls(authority) => {
                 target.keys().check()?;
-                tcp::Listener::bind(authority).await.map(Self::Tcp)
+                Self::tcp(authority).await
             }
             #[cfg(feature = "ws")]
             Endpoint::WebSocket {
@@ -96,13 +104,25 @@ impl Acceptor {
                 if *secure {
                     target.keys().check()?;
                 }
-                tcp::Listener::bind(authority).await.map(Self::Tcp)
+                Self::tcp(authority).await
             }
             #[cfg(feature = "memory")]
             Endpoint::Memory(name) => memory::Listener::bind(name).map(Self::Memory),
             #[allow(unreachable_patterns, reason = "with every transport nothing is left")]
             other => Err(not_built_in(other.scheme())),
         }
+    }
+
+    /// Binds a TCP port: a simulated one in a simulation.
+    #[cfg(feature = "tcp")]
+    async fn tcp(authority: &Authority) -> io::Result<Self> {
+        #[cfg(feature = "turmoil")]
+        if simulated::is_running() {
+            return simulated::Listener::bind(authority)
+                .await
+                .map(Self::Simulated);
+        }
+        tcp::Listener::bind(authority).await.map(Self::Tcp)
     }
 
     /// Waits for the next connection.
@@ -120,6 +140,11 @@ impl Acceptor {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 Ok(Arrival::Tcp(stream, address.ip()))
+            }
+            #[cfg(feature = "turmoil")]
+            Self::Simulated(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok(Arrival::Simulated(stream, address.ip()))
             }
             #[cfg(feature = "udp")]
             Self::Udp(listener) => {
@@ -142,6 +167,8 @@ impl Arrival {
             Self::Unix(_) => None,
             #[cfg(feature = "tcp")]
             Self::Tcp(_, address) => Some(*address),
+            #[cfg(feature = "turmoil")]
+            Self::Simulated(_, address) => Some(*address),
             #[cfg(feature = "udp")]
             Self::Udp(_, address) => Some(*address),
             #[cfg(not(any(all(feature = "unix", unix), feature = "tcp", feature = "memory")))]
@@ -163,7 +190,7 @@ impl Arrival {
         )]
         target: &Target,
         #[cfg_attr(
-            not(feature = "ws"),
+            not(feature = "tcp"),
             expect(unused_variables, reason = "the others hold nothing")
         )]
         share: Share,
@@ -174,24 +201,10 @@ impl Arrival {
             #[cfg(all(feature = "unix", unix))]
             Self::Unix(stream) => Ok(unix::admit(stream)?),
             #[cfg(feature = "tcp")]
-            Self::Tcp(stream, address) => {
-                let line = Line {
-                    address: Some(address),
-                    ..Line::new(stream)
-                };
-                match target.endpoint() {
-                    Endpoint::Tls(_) => target.keys().accept(line).await,
-                    #[cfg(feature = "ws")]
-                    Endpoint::WebSocket { secure, .. } => {
-                        let line = if *secure {
-                            target.keys().accept(line).await?
-                        } else {
-                            line
-                        };
-                        ws::accept(line, target.endpoint(), share).await
-                    }
-                    _ => negotiation::accept(line, target.security().tls, target.keys()).await,
-                }
+            Self::Tcp(stream, address) => over_tcp(Line::new(stream), address, target, share).await,
+            #[cfg(feature = "turmoil")]
+            Self::Simulated(stream, address) => {
+                over_tcp(Line::new(stream), address, target, share).await
             }
             #[cfg(feature = "udp")]
             Self::Udp(channel, address) => Ok(Line {
@@ -202,5 +215,36 @@ impl Arrival {
             #[cfg(not(any(all(feature = "unix", unix), feature = "tcp", feature = "memory")))]
             Self::None(never) => match never {},
         }
+    }
+}
+
+/// Does what an endpoint over TCP asks for.
+#[cfg(feature = "tcp")]
+async fn over_tcp(
+    line: Line,
+    address: IpAddr,
+    target: &Target,
+    #[cfg_attr(
+        not(feature = "ws"),
+        expect(unused_variables, reason = "the others hold nothing")
+    )]
+    share: Share,
+) -> Result<Line, Unreached> {
+    let line = Line {
+        address: Some(address),
+        ..line
+    };
+    match target.endpoint() {
+        Endpoint::Tls(_) => target.keys().accept(line).await,
+        #[cfg(feature = "ws")]
+        Endpoint::WebSocket { secure, .. } => {
+            let line = if *secure {
+                target.keys().accept(line).await?
+            } else {
+                line
+            };
+            ws::accept(line, target.endpoint(), share).await
+        }
+        _ => negotiation::accept(line, target.security().tls, target.keys()).await,
     }
 }

@@ -1,6 +1,8 @@
 //! Where connections come from: an endpoint, or a simulation.
 
 use std::future::Future;
+#[cfg(feature = "tcp")]
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,6 +10,8 @@ use std::task::{Context, Poll};
 use super::line::Line;
 #[cfg(feature = "memory")]
 use super::memory;
+#[cfg(feature = "turmoil")]
+use super::simulated;
 #[cfg(feature = "tcp")]
 use super::tls::Keys;
 #[cfg(feature = "udp")]
@@ -20,6 +24,8 @@ use super::ws;
 #[cfg(feature = "tcp")]
 use super::{negotiation, tcp};
 use super::{not_built_in, password};
+#[cfg(feature = "tcp")]
+use crate::endpoint::Authority;
 use crate::endpoint::{Endpoint, Scheme};
 use crate::error::Phase;
 #[cfg(all(feature = "unix", unix))]
@@ -153,14 +159,14 @@ impl Place {
             Endpoint::Unix(path) => Ok(unix::dial(path).await?),
             #[cfg(feature = "tcp")]
             Endpoint::Tcp(authority) => {
-                let line = tcp::dial(authority).await?;
+                let line = dial_tcp(authority).await?;
                 negotiation::dial(line, &authority.host, self.security.tls, &self.keys).await
             }
             #[cfg(feature = "udp")]
             Endpoint::Udp(authority) => Ok(udp::dial(authority).await?),
             #[cfg(feature = "tls")]
             Endpoint::Tls(authority) => {
-                let mut line = tcp::dial(authority).await?;
+                let mut line = dial_tcp(authority).await?;
                 "TLS 1.3, as the endpoint says".clone_into(&mut line.course.chosen);
                 self.keys.connect(line, &authority.host).await
             }
@@ -168,7 +174,7 @@ impl Place {
             Endpoint::WebSocket {
                 secure, authority, ..
             } => {
-                let mut line = tcp::dial(authority).await?;
+                let mut line = dial_tcp(authority).await?;
                 if *secure {
                     "TLS 1.3, as the endpoint says".clone_into(&mut line.course.chosen);
                     line = self.keys.connect(line, &authority.host).await?;
@@ -203,6 +209,16 @@ impl Place {
         }
         Ok(credentials)
     }
+}
+
+/// Opens a TCP connection: a simulated one in a simulation.
+#[cfg(feature = "tcp")]
+async fn dial_tcp(authority: &Authority) -> io::Result<Line> {
+    #[cfg(feature = "turmoil")]
+    if simulated::is_running() {
+        return simulated::dial(authority).await;
+    }
+    tcp::dial(authority).await
 }
 
 fn in_the_clear() -> Unreached {

@@ -22,6 +22,8 @@ pub(crate) mod reader;
 #[cfg(feature = "tcp")]
 mod rewound;
 mod signs;
+#[cfg(feature = "turmoil")]
+mod simulated;
 #[cfg(feature = "tcp")]
 mod tcp;
 #[cfg(feature = "tcp")]

@@ -16,7 +16,7 @@ use syn::parse::{ParseStream, Parser};
 /// `domain` stands below the row that it shared with `message` in the first sketch, because a domain is checked
 /// against a message.
 const ROWS: &[&[&str]] = &[
-    &["message", "endpoint", "backoff"],
+    &["message", "endpoint", "backoff", "randomness", "atomic"],
     &["domain", "delivery", "security"],
     &["error"],
     &["wire"],

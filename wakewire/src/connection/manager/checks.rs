@@ -12,6 +12,7 @@ use super::Shared;
 use crate::connection::clock;
 use crate::connection::health::Check;
 use crate::connection::node::NodeConnection;
+use crate::randomness::random;
 
 /// Sees to it that nodes that are out are checked.
 pub(super) fn start<C: NodeConnection>(shared: &Arc<Shared<C>>) {
@@ -135,7 +136,7 @@ fn note<C: NodeConnection>(shared: &Arc<Shared<C>>, index: usize, is_well: bool)
         if is_well {
             standing.cluster.passed(index, now, date)
         } else {
-            standing.cluster.missed(index, now, date, rand::random())
+            standing.cluster.missed(index, now, date, random())
         }
     };
     if changed {

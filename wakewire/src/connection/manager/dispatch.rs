@@ -10,6 +10,7 @@ use crate::connection::node::NodeConnection;
 use crate::connection::pool::PooledConnection;
 use crate::connection::retry::Retrier;
 use crate::error::{Failure, Phase, SinkError};
+use crate::randomness::random;
 
 impl<C: NodeConnection> Shared<C> {
     pub(super) async fn execute<T, F, Fut>(
@@ -79,7 +80,7 @@ impl<C: NodeConnection> Shared<C> {
             candidates.retain(|index| Some(*index) != failed);
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let units = [rand::random(), rand::random()];
+        let units = [random(), random()];
         let load = |index: usize| self.nodes.get(index).map_or(0, |node| node.pool.load());
         let chosen = balance.choose(&candidates, turn, units, load);
         Ok(chosen.and_then(|index| Some((index, self.nodes.get(index)?))))
@@ -95,7 +96,7 @@ impl<C: NodeConnection> Shared<C> {
                 drop(standing);
                 self.told(index, true);
             }
-            Blame::Node if cluster.failed(index, now, rand::random()) => {
+            Blame::Node if cluster.failed(index, now, random()) => {
                 drop(standing);
                 self.told(index, false);
             }

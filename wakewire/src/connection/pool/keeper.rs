@@ -12,6 +12,7 @@ use super::{PooledConnection, Shared};
 use crate::connection::clock;
 use crate::connection::node::Pooled;
 use crate::error::{Failure, Phase, SinkError};
+use crate::randomness::random;
 
 /// Whoever waits for a connection.
 pub(super) type Waiter<C> = oneshot::Sender<Result<PooledConnection<C>, SinkError>>;
@@ -97,9 +98,7 @@ impl<C: Pooled> Shared<C> {
     /// Asks the stock what to do.
     fn plan(&self, nothing_is_closing: bool) -> Plan<Arc<C>> {
         let mut stock = self.stock.lock();
-        let mut plan = stock.plan(clock::now(), rand::random(), |connection| {
-            connection.is_open()
-        });
+        let mut plan = stock.plan(clock::now(), random(), |connection| connection.is_open());
         if plan.done && !nothing_is_closing {
             // What is being closed is part of the pool until it is closed.
             plan.done = false;
@@ -118,7 +117,7 @@ impl<C: Pooled> Shared<C> {
                 let granted = self
                     .stock
                     .lock()
-                    .opened(connection, announced, now, rand::random());
+                    .opened(connection, announced, now, random());
                 return self.grant(granted);
             }
             Ok(Ok(Ok(_))) => SinkError::ConnectionFailed(
@@ -133,10 +132,7 @@ impl<C: Pooled> Shared<C> {
             Err(_) => self.closed(),
         };
         tracing::debug!(node = %self.node, %error, "no connection for the pool");
-        let waiter = self
-            .stock
-            .lock()
-            .open_failed(error.clone(), now, rand::random());
+        let waiter = self.stock.lock().open_failed(error.clone(), now, random());
         if let Some(waiter) = waiter {
             drop(waiter.send(Err(error)));
         }

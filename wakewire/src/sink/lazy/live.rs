@@ -1,8 +1,8 @@
 //! What a lazy sink and its dial series share: the live connection, the gate, and the rules between them.
 
+use crate::atomic::{AtomicBool, Ordering};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;

@@ -1,7 +1,7 @@
 //! A place for one member: who uses it, and how it goes to sleep while nobody does.
 
+use crate::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 

@@ -16,10 +16,10 @@ mod search;
 mod stats;
 mod whole;
 
+use crate::atomic::{AtomicU64, Ordering};
 use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What concerns all lanes at once: connecting, disconnecting, the state and the report of the whole.
 
+use crate::atomic::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::LazyConnectionPool;
 use super::choice::Set;

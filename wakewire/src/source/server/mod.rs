@@ -24,6 +24,7 @@ use super::config::listen_error;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::error::{Failure, Phase, SinkError};
 use crate::message::Message;
+use crate::randomness::random;
 use crate::security::{ListenLimits, Security};
 use crate::transport::dial::Target;
 use crate::transport::door::Door;
@@ -232,7 +233,7 @@ impl Server {
             over_datagrams,
             slots: Arc::new(Semaphore::new(self.max_in_flight)),
             tally: Tally::default(),
-            node: SessionId(rand::random()),
+            node: SessionId(random()),
             visitors: AtomicU64::new(1),
             leaving,
         });

@@ -34,6 +34,7 @@ use super::line::Line;
 use super::unreached::Unreached;
 use crate::endpoint::Endpoint;
 use crate::error::Phase;
+use crate::randomness::random;
 use crate::wire::SessionId;
 
 /// What wakewire peers agree to speak.
@@ -66,7 +67,7 @@ pub(super) async fn dial(line: Line, endpoint: &Endpoint) -> Result<Line, Unreac
     let (head, ahead) = head::read(&mut stream, b"HTTP/").await.map_err(no_head)?;
     let is_peer = answer::is_peer(&head, path, &key)?;
     let translator = (!is_peer).then(|| {
-        let id = SessionId(rand::random());
+        let id = SessionId(random());
         Translator::for_server(endpoint.to_string(), id, endpoint.is_checksummed())
     });
     let mut course = line.course;
@@ -153,7 +154,7 @@ pub(super) async fn accept(
             consumes,
             credentials,
         } => {
-            let id = SessionId(rand::random());
+            let id = SessionId(random());
             Some(if consumes {
                 Translator::for_consumer(id, credentials, checksummed)
             } else {
