@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::fmt;
+
 use clap::ValueEnum;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -58,7 +60,18 @@ pub(crate) struct Chance {
     longest_stop: Duration,
 }
 
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
 impl Scenario {
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     /// Returns whether a fault is a kill; of the others each counts as one cycle.
     pub(crate) const fn is_of_kills(self) -> bool {
         !matches!(self, Self::Stop | Self::Cut | Self::HalfOpen)
@@ -189,7 +202,10 @@ mod tests {
             assert!(all.iter().any(stopped), "{who:?} is never stopped");
         }
         assert!(all.contains(&Fault::Cut));
-        assert!(all.iter().any(|f| matches!(f, Fault::Kill(v, _) if v.len() == 2)));
+        assert!(
+            all.iter()
+                .any(|f| matches!(f, Fault::Kill(v, _) if v.len() == 2))
+        );
     }
 
     #[test]

@@ -349,10 +349,7 @@ mod tests {
         let damaged = Record::Damaged { count: 3 };
         is(&of_ten(&[&[run(1, 10), damaged]]), &["r: 3 corrupted"]);
         let missed = Record::Missed { count: 4 };
-        is(
-            &of_ten(&[&[run(1, 10), missed]]),
-            &["r: 4 declared missed"],
-        );
+        is(&of_ten(&[&[run(1, 10), missed]]), &["r: 4 declared missed"]);
     }
 
     #[test]

@@ -54,7 +54,9 @@ mod tests {
     fn it_is_a_set() {
         let mut chance = 1_u64;
         let mut next = move |below: u64| {
-            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            chance = chance
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (chance >> 33) % below
         };
         for _ in 0..300 {

@@ -6,6 +6,8 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use std::fmt;
+
 use clap::ValueEnum;
 use rand::RngExt;
 use serde::Serialize;
@@ -53,6 +55,12 @@ pub(crate) enum Part {
     Relay,
     Sender(usize),
     Receiver(usize),
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
 }
 
 impl Over {
