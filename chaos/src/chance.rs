@@ -27,6 +27,9 @@ pub(crate) enum Scenario {
     Cut,
     /// All connections stay open and carry nothing further: the peers must notice.
     HalfOpen,
+    /// Everything, but the relay, the first sender and the first receiver are never killed: they must not grow.
+    #[value(skip)]
+    Soak,
 }
 
 /// A process of a run.
@@ -69,7 +72,7 @@ impl fmt::Display for Scenario {
 impl Scenario {
     pub(crate) fn name(self) -> String {
         self.to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_owned())
+            .map_or_else(|| "soak".to_owned(), |value| value.get_name().to_owned())
     }
 
     /// Returns whether a fault is a kill; of the others each counts as one cycle.
@@ -84,7 +87,17 @@ impl Scenario {
 
     /// Returns whether connections are cut or held, for which something must stand in between.
     pub(crate) const fn needs_proxy(self) -> bool {
-        matches!(self, Self::All | Self::Cut | Self::HalfOpen)
+        matches!(self, Self::All | Self::Cut | Self::HalfOpen | Self::Soak)
+    }
+}
+
+impl Who {
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Relay => "relay".to_owned(),
+            Self::Sender(place) => format!("sender-{place}"),
+            Self::Receiver(place) => format!("receiver-{place}"),
+        }
     }
 }
 
@@ -126,6 +139,13 @@ impl Chance {
                 }
                 6..8 => self.stop(),
                 _ => Fault::Cut,
+            },
+            Scenario::Soak => match self.random.random_range(0..20) {
+                0..5 if self.senders > 1 => self.kill(Who::Sender(self.senders - 1)),
+                5..10 if self.receivers > 1 => self.kill(Who::Receiver(self.receivers - 1)),
+                10..15 => Fault::Cut,
+                19 => Fault::Hold,
+                _ => self.stop(),
             },
         }
     }
@@ -206,6 +226,23 @@ mod tests {
             all.iter()
                 .any(|f| matches!(f, Fault::Kill(v, _) if v.len() == 2))
         );
+    }
+
+    #[test]
+    fn a_soak_kills_only_whom_nobody_measures() {
+        let all = drawn(5, Scenario::Soak);
+        let killed: Vec<_> = all
+            .iter()
+            .filter_map(|fault| match fault {
+                Fault::Kill(victims, _) => Some(victims),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        assert!(killed.contains(&&Who::Sender(1)) && killed.contains(&&Who::Receiver(2)));
+        let spared = |who: &&Who| matches!(who, Who::Sender(1) | Who::Receiver(2));
+        assert!(killed.iter().all(spared), "{killed:?}");
+        assert!(all.contains(&Fault::Cut) && all.contains(&Fault::Hold));
     }
 
     #[test]

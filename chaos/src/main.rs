@@ -2,6 +2,7 @@
 
 mod chance;
 mod checker;
+mod flat;
 mod kills;
 mod payload;
 mod process;
@@ -11,6 +12,7 @@ mod record;
 mod role;
 mod run;
 mod said;
+mod soak;
 mod stage;
 mod troupe;
 
@@ -36,6 +38,8 @@ struct Arguments {
 enum Command {
     /// Harm senders, relays and receivers at random under full load, and check every message.
     Kill(kills::Arguments),
+    /// Harm them for minutes over all transports, and see that nobody who lives through it grows.
+    Soak(soak::Arguments),
     /// Check the logs that a run has left with `--keep`.
     Check(kills::CheckArguments),
     /// Be one of the processes.
@@ -70,6 +74,7 @@ fn main() -> ExitCode {
                 }
             },
             Command::Kill(arguments) => until_interrupted(kills::run(arguments)).await,
+            Command::Soak(arguments) => until_interrupted(soak::run(arguments)).await,
             Command::Check(arguments) => kills::check(&arguments),
         }
     });

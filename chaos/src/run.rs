@@ -55,9 +55,9 @@ pub(crate) struct Outcome {
 
 /// A run under way.
 pub(crate) struct Run {
-    order: Order,
+    pub(crate) order: Order,
     pub(crate) troupe: Troupe,
-    chance: Chance,
+    pub(crate) chance: Chance,
     start: Instant,
     outcome: Outcome,
     said: Instant,
@@ -80,15 +80,13 @@ impl From<io::Error> for Broken {
 impl Run {
     pub(crate) async fn start(order: Order) -> io::Result<Self> {
         let scenario = order.scenario.name();
+        // Datagrams are not owed, and go through no proxy for streams.
+        let is_direct = order.scenario.is_direct() || order.over.may_lose();
         let setting = Setting {
             over: order.over,
-            is_direct: order.scenario.is_direct(),
-            has_proxy: order.scenario.needs_proxy(),
-            receivers: if order.scenario.is_direct() {
-                1
-            } else {
-                order.receivers
-            },
+            is_direct,
+            has_proxy: order.scenario.needs_proxy() && !order.over.may_lose(),
+            receivers: if is_direct { 1 } else { order.receivers },
             has_spool: order.has_spool,
             has_cursor: order.has_cursor,
         };
@@ -123,7 +121,7 @@ impl Run {
     }
 
     /// Does all of it.
-    pub(crate) async fn play(mut self) -> Result<Outcome, io::Error> {
+    pub(crate) async fn play(mut self) -> io::Result<Outcome> {
         let played = async {
             self.until_all_have(0).await?;
             while self.cycles() < self.order.cycles {
@@ -143,6 +141,11 @@ impl Run {
             self.finish().await
         };
         let played = played.await;
+        self.conclude(played)
+    }
+
+    /// Draws up what came of it.
+    pub(crate) fn conclude(mut self, played: Result<(), Broken>) -> io::Result<Outcome> {
         self.troupe.read()?;
         self.outcome.faults = self.troupe.checker.faults();
         match played {

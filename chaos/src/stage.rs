@@ -13,6 +13,8 @@ use rand::RngExt;
 use serde::Serialize;
 use tempfile::TempDir;
 
+use crate::chance::Who;
+
 /// What messages go over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -47,14 +49,6 @@ pub(crate) struct Stage {
     pub(crate) front: String,
     pub(crate) back: String,
     _directory: Option<TempDir>,
-}
-
-/// A part that has a services.toml of its own.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Part {
-    Relay,
-    Sender(usize),
-    Receiver(usize),
 }
 
 impl fmt::Display for Over {
@@ -130,10 +124,10 @@ impl Stage {
             fs::write(self.path("key.pem"), made.signing_key.serialize_pem())?;
             fs::set_permissions(self.path("key.pem"), fs::Permissions::from_mode(0o600))?;
         }
-        let parts = [Part::Relay]
+        let parts = [Who::Relay]
             .into_iter()
-            .chain((0..senders).map(Part::Sender))
-            .chain((0..setting.receivers).map(Part::Receiver));
+            .chain((0..senders).map(Who::Sender))
+            .chain((0..setting.receivers).map(Who::Receiver));
         for part in parts {
             fs::write(self.services(part), self.text(setting, part))?;
         }
@@ -141,19 +135,15 @@ impl Stage {
     }
 
     /// Returns where the services.toml of this part is.
-    pub(crate) fn services(&self, part: Part) -> PathBuf {
-        self.path(&match part {
-            Part::Relay => "relay.toml".to_owned(),
-            Part::Sender(place) => format!("sender-{place}.toml"),
-            Part::Receiver(place) => format!("receiver-{place}.toml"),
-        })
+    pub(crate) fn services(&self, part: Who) -> PathBuf {
+        self.path(&format!("{}.toml", part.name()))
     }
 
-    fn text(&self, setting: &Setting, part: Part) -> String {
+    fn text(&self, setting: &Setting, part: Who) -> String {
         let listens = match part {
-            Part::Relay => true,
-            Part::Sender(_) => false,
-            Part::Receiver(_) => setting.is_direct,
+            Who::Relay => true,
+            Who::Sender(_) => false,
+            Who::Receiver(_) => setting.is_direct,
         };
         let place = if listens || !setting.has_proxy {
             &self.back
@@ -170,7 +160,9 @@ impl Stage {
         if setting.is_direct {
             text += "type = \"direct\"\n";
         } else {
-            let names: Vec<_> = (0..setting.receivers).map(consumer).collect();
+            let names: Vec<_> = (0..setting.receivers)
+                .map(|place| Who::Receiver(place).name())
+                .collect();
             text += "type = \"relay\"\n";
             if !setting.over.may_lose() {
                 text += &format!("consumers = {names:?}\n");
@@ -183,11 +175,11 @@ impl Stage {
             }
         }
         match part {
-            Part::Sender(place) if setting.has_spool => {
+            Who::Sender(place) if setting.has_spool => {
                 let path = self.path(&format!("spool-{place}"));
                 text += &format!("spool = \"{}\"\n", path.display());
             }
-            Part::Receiver(place) if setting.has_cursor => {
+            Who::Receiver(place) if setting.has_cursor => {
                 let path = self.path(&format!("cursor-{place}"));
                 text += &format!("cursor = \"{}\"\n", path.display());
             }
@@ -196,11 +188,6 @@ impl Stage {
         // So that the time goes into faults, not into waiting for the next attempt.
         text + "lazy = { retry_delay_ms = 5, max_retry_delay_secs = 0.05, connect_timeout_secs = 2 }\n"
     }
-}
-
-/// Returns the name under which a relay knows this receiver.
-pub(crate) fn consumer(place: usize) -> String {
-    format!("receiver-{place}")
 }
 
 /// Finds a port below those that the system gives to outgoing connections: it must be free again after each kill.

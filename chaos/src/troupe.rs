@@ -15,7 +15,7 @@ use crate::process::Process;
 use crate::proxy::Proxy;
 use crate::record::{LENGTH, Mark, MarkFile, Record, Word};
 use crate::role::Planted;
-use crate::stage::{Part, Setting, Stage, consumer};
+use crate::stage::{Setting, Stage};
 
 /// The processes of a run. They are killed when this is dropped, before their directory is removed.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl Troupe {
         };
         let receiver = |place| Receiver {
             process: None,
-            name: consumer(place),
+            name: Who::Receiver(place).name(),
             life: 0,
             log: None,
         };
@@ -112,7 +112,7 @@ impl Troupe {
     pub(crate) fn bring(&mut self, who: Who) -> io::Result<()> {
         match who {
             Who::Relay => {
-                let services = self.stage.services(Part::Relay);
+                let services = self.stage.services(Who::Relay);
                 let mark = self.stage.path("relay.tasks");
                 let role = ["relay".into()];
                 let root = self.stage.root();
@@ -135,8 +135,8 @@ impl Troupe {
             "--largest".into(),
             self.setting.over.largest().to_string().into(),
         ];
-        let services = self.stage.services(Part::Sender(place));
-        let name = format!("sender-{place}");
+        let services = self.stage.services(Who::Sender(place));
+        let name = Who::Sender(place).name();
         let process = Process::start(self.stage.root(), &name, &services, &mark, &role)?;
         self.checker.sender(origin, Mark::default());
         if let Some(sender) = self.senders.get_mut(place) {
@@ -157,7 +157,7 @@ impl Troupe {
                 floors.push((sender.origin, mark));
             }
         }
-        let services = self.stage.services(Part::Receiver(place));
+        let services = self.stage.services(Who::Receiver(place));
         let is_direct = self.setting.is_direct;
         let Some(receiver) = self.receivers.get_mut(place) else {
             return Ok(());
@@ -302,7 +302,7 @@ impl Troupe {
             if let Some(process) = self.process(who)
                 && let Some(how) = process.ended()?
             {
-                return Ok(Some(format!("{who:?} has ended by itself: {how}")));
+                return Ok(Some(format!("{} has ended by itself: {how}", who.name())));
             }
         }
         Ok(None)
@@ -314,7 +314,7 @@ impl Troupe {
             return Ok(None);
         };
         let ended = process.end(within).await?;
-        Ok(ended.err().map(|how| format!("{who:?}: {how}")))
+        Ok(ended.err().map(|how| format!("{}: {how}", who.name())))
     }
 }
 
