@@ -144,7 +144,6 @@ impl Chance {
                 0..5 if self.senders > 1 => self.kill(Who::Sender(self.senders - 1)),
                 5..10 if self.receivers > 1 => self.kill(Who::Receiver(self.receivers - 1)),
                 10..15 => Fault::Cut,
-                19 => Fault::Hold,
                 _ => self.stop(),
             },
         }
@@ -242,7 +241,7 @@ mod tests {
         assert!(killed.contains(&&Who::Sender(1)) && killed.contains(&&Who::Receiver(2)));
         let spared = |who: &&Who| matches!(who, Who::Sender(1) | Who::Receiver(2));
         assert!(killed.iter().all(spared), "{killed:?}");
-        assert!(all.contains(&Fault::Cut) && all.contains(&Fault::Hold));
+        assert!(all.contains(&Fault::Cut));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::chance::{Scenario, Who};
+use crate::chance::{Fault, Scenario, Who};
 use crate::flat::{Flatness, Sample};
 use crate::record::MarkFile;
 use crate::run::{Broken, Order, Outcome, Run};
@@ -40,6 +40,7 @@ struct Soaking {
     run: Run,
     samples: BTreeMap<String, Vec<Sample>>,
     broken: Result<(), Broken>,
+    cycles: u64,
 }
 
 /// What became of one transport's run.
@@ -102,6 +103,7 @@ async fn soaked(arguments: &Arguments) -> io::Result<Vec<Soaked>> {
             run: Run::start(order).await?,
             samples: BTreeMap::new(),
             broken: Ok(()),
+            cycles: 0,
         });
     }
     while Instant::now() < end && all.iter().all(|soaking| soaking.broken.is_ok()) {
@@ -169,6 +171,10 @@ impl Soaking {
                 self.run.inflict(&fault).await?;
                 self.run.troupe.read()?;
             }
+            self.cycles += 1;
+            if self.cycles % SILENT_EVERY == 0 {
+                self.run.inflict(&Fault::Hold).await?;
+            }
             self.run.until_all_have(0).await
         };
         self.broken = harmed.await;
@@ -211,6 +217,7 @@ impl Soaking {
             run,
             samples,
             broken,
+            ..
         } = self;
         let mut outcome = run.conclude(broken)?;
         let mut flatness = BTreeMap::new();
@@ -265,9 +272,11 @@ impl Soaked {
 }
 
 /// How long faults come in one cycle.
-const HARM: Duration = Duration::from_secs(5);
+const HARM: Duration = Duration::from_secs(3);
 /// How long nothing is wrong after it: what was left over by faults must be gone by then.
-const CALM: Duration = Duration::from_secs(3);
+const CALM: Duration = Duration::from_secs(2);
+/// In each of so many cycles connections also fall silent, which takes everybody 15 s to notice.
+const SILENT_EVERY: u64 = 4;
 const LONGEST_STOP: Duration = Duration::from_millis(500);
 /// Between two looks at the logs.
 const LOOK: Duration = Duration::from_millis(20);

@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
+use tracing_subscriber::EnvFilter;
 
 pub(crate) use self::receiver::Planted;
 use crate::record::{MarkFile, Word};
@@ -48,6 +49,12 @@ type Done = Result<(), Box<dyn Error + Send + Sync>>;
 /// Plays the part until stdin ends.
 pub(crate) async fn run(arguments: Arguments) -> Done {
     die_with(arguments.parent)?;
+    // What the library tells, if `RUST_LOG` asks for it.
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::from_default_env())
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
     let mut counting = JoinSet::new();
     counting.spawn(count_tasks(MarkFile::open(&arguments.mark)?));
     match arguments.part {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use wakewire::{SinkError, SinkFactory, Start};
 
+use crate::proxy::Proxy;
 use crate::support::{Place, eventually, expect, factory, number, numbered, soon, tcp};
 
 /// A relay that runs until it is killed; killed, its task is dropped with everything it holds.
@@ -71,6 +72,36 @@ async fn the_order_of_starting_does_not_matter() {
             relay.unwrap().kill().await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_returns_to_a_long_log_is_not_kept_waiting() {
+    const MANY: u64 = 40_000;
+    let place = Place::new();
+    let text = place.unix("relay", "relay", "lazy.retry_delay_ms = 5");
+    let proxy = Proxy::start(
+        &place.path().join("front.sock"),
+        &place.path().join("relay.sock"),
+    );
+    let (sender, receiver) = (
+        factory(&text),
+        factory(&text.replace("relay.sock", "front.sock")),
+    );
+    let relay = Running::start(&sender).await;
+    let sink = sender.create_sink("relay").await.unwrap();
+    let mut source = receiver.create_source("relay").await.unwrap();
+    // Each comes by itself, and is a piece of its own in the log: more than are passed over in a few goes.
+    for n in 0..MANY {
+        sink.send(numbered(n)).await.unwrap();
+        expect(&mut source, n..n + 1).await;
+    }
+    proxy.sever();
+    sink.send(numbered(MANY)).await.unwrap();
+    // Sooner than a silent peer is asked whether it lives, which would call for the rest as well.
+    let sent = tokio::time::timeout(Duration::from_secs(4), expect(&mut source, MANY..MANY + 1));
+    sent.await.expect("not before it was asked");
+    assert!(proxy.connections() > 1);
+    relay.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -270,7 +301,7 @@ async fn a_consumer_is_told_what_others_acknowledged_while_it_was_away() {
     let sink = factory.create_sink("relay").await.unwrap();
     // One consumer reaches the relay through a proxy that can be held up, the other directly.
     let proxied = place.path().join("proxy.sock");
-    let proxy = crate::proxy::Proxy::start(&proxied, &place.path().join("relay.sock"));
+    let proxy = Proxy::start(&proxied, &place.path().join("relay.sock"));
     let away = crate::support::factory(&relay_text.replace("relay.sock", "proxy.sock"));
     let mut unlucky = away.create_source("relay").await.unwrap();
     let mut steady = factory.create_source("relay").await.unwrap();
