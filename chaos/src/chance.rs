@@ -27,6 +27,8 @@ pub(crate) enum Scenario {
     Cut,
     /// All connections stay open and carry nothing further: the peers must notice.
     HalfOpen,
+    /// The relay may open few files, and strangers take them all; meanwhile receivers are killed and come back.
+    Starve,
     /// Everything, but the relay, the first sender and the first receiver are never killed: they must not grow.
     #[value(skip)]
     Soak,
@@ -51,6 +53,8 @@ pub(crate) enum Fault {
     Cut,
     /// Every connection falls silent.
     Hold,
+    /// Strangers take every descriptor of the relay; this one is killed, and gets in again all the same.
+    Starve(Who),
 }
 
 /// Draws faults.
@@ -77,7 +81,7 @@ impl Scenario {
 
     /// Returns whether a fault is a kill; of the others each counts as one cycle.
     pub(crate) const fn is_of_kills(self) -> bool {
-        !matches!(self, Self::Stop | Self::Cut | Self::HalfOpen)
+        !matches!(self, Self::Stop | Self::Cut | Self::HalfOpen | Self::Starve)
     }
 
     /// Returns whether messages go from senders to a listener without a relay.
@@ -132,6 +136,7 @@ impl Chance {
             Scenario::Stop => self.stop(),
             Scenario::Cut => Fault::Cut,
             Scenario::HalfOpen => Fault::Hold,
+            Scenario::Starve => Fault::Starve(self.receiver()),
             Scenario::All => match self.random.random_range(0..10) {
                 0..6 => {
                     let who = self.anybody();

@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     silences: u64,
     #[arg(long = "scenario", value_delimiter = ',', default_values_t = [
         Scenario::Relay, Scenario::Receiver, Scenario::Listener, Scenario::Sender, Scenario::All, Scenario::Stop,
-        Scenario::Cut, Scenario::HalfOpen,
+        Scenario::Cut, Scenario::HalfOpen, Scenario::Starve,
     ])]
     scenarios: Vec<Scenario>,
     /// What messages go over; everything is done over each.
@@ -153,6 +153,7 @@ fn summed(outcomes: &[Outcome]) -> String {
         "stops": all(|outcome| outcome.stops),
         "cuts": all(|outcome| outcome.cuts),
         "holds": all(|outcome| outcome.holds),
+        "starvations": all(|outcome| outcome.starvations),
         "accepted": all(|outcome| outcome.accepted),
         "received": sum(outcomes, |count| count.received),
         "lost": sum(outcomes, |count| count.lost),
@@ -171,7 +172,7 @@ fn text(outcomes: &[Outcome]) -> String {
     let all = |figure: fn(&Outcome) -> u64| grouped(outcomes.iter().map(figure).sum::<u64>());
     let count = |figure: fn(&Count) -> u64| grouped(sum(outcomes, figure));
     format!(
-        "{} kills ({} with something unacknowledged), {} stops, {} cuts, {} silences; {} messages accepted, {} received\n\
+        "{} kills ({} with something unacknowledged), {} stops, {} cuts, {} silences, {} starvations; {} messages accepted, {} received\n\
          lost {} · duplicated {} · out of order {} · corrupted {}\n\
          redelivered to later lives of receivers {}, forfeited with senders that were killed {}\n",
         all(|outcome| outcome.kills),
@@ -179,6 +180,7 @@ fn text(outcomes: &[Outcome]) -> String {
         all(|outcome| outcome.stops),
         all(|outcome| outcome.cuts),
         all(|outcome| outcome.holds),
+        all(|outcome| outcome.starvations),
         all(|outcome| outcome.accepted),
         count(|count| count.received),
         count(|count| count.lost),

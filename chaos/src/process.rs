@@ -1,7 +1,7 @@
 //! The processes of a run: each is started, stopped and killed by its own id, and none outlives this one.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -61,6 +61,14 @@ impl Process {
     /// Returns its id; none after its end.
     pub(crate) fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Returns how many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> io::Result<u64> {
+        let id = self
+            .id()
+            .ok_or_else(|| io::Error::other("the process has ended"))?;
+        Ok(fs::read_dir(format!("/proc/{id}/fd"))?.count() as u64)
     }
 
     /// SIGKILL; it is dead and buried when this returns.

@@ -31,7 +31,7 @@ enum Listener {
     Unix(UnixListener),
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     /// Makes its end a reset: what is under way is not delivered.
     fn end_hard(&self);
 }
@@ -98,6 +98,15 @@ impl<S: Stream + 'static> From<S> for Box<dyn Stream> {
     }
 }
 
+/// Connects to a socket's path or a TCP address.
+pub(crate) async fn connect(back: &str) -> io::Result<Box<dyn Stream>> {
+    if back.contains('/') {
+        UnixStream::connect(back).await.map(Into::into)
+    } else {
+        TcpStream::connect(back).await.and_then(prompt)
+    }
+}
+
 /// Has what is written go out at once.
 fn prompt(stream: TcpStream) -> io::Result<Box<dyn Stream>> {
     stream.set_nodelay(true)?;
@@ -105,13 +114,10 @@ fn prompt(stream: TcpStream) -> io::Result<Box<dyn Stream>> {
 }
 
 async fn pass(mut near: Box<dyn Stream>, back: Arc<str>, mut act: Receiver<Act>) {
-    let far: io::Result<Box<dyn Stream>> = if back.contains('/') {
-        UnixStream::connect(&*back).await.map(Into::into)
-    } else {
-        TcpStream::connect(&*back).await.and_then(prompt)
-    };
     // With nobody behind, the connection ends.
-    let Ok(mut far) = far else { return };
+    let Ok(mut far) = connect(&back).await else {
+        return;
+    };
     tokio::select! {
         _ended = copy_bidirectional(&mut near, &mut far) => {}
         changed = act.changed() => if changed.is_ok() {

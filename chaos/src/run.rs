@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::chance::{Chance, Fault, Scenario, Who};
 use crate::checker::Count;
+use crate::proxy;
 use crate::role::Planted;
 use crate::said::{grouped, put};
 use crate::stage::{Over, Setting, Stage};
@@ -45,6 +46,7 @@ pub(crate) struct Outcome {
     pub(crate) stops: u64,
     pub(crate) cuts: u64,
     pub(crate) holds: u64,
+    pub(crate) starvations: u64,
     /// The longest time from the end of a fault until every receiver had something again.
     pub(crate) slowest_recovery_ms: u64,
     pub(crate) seconds: f64,
@@ -87,6 +89,7 @@ impl Run {
             is_direct,
             has_proxy: order.scenario.needs_proxy() && !order.over.may_lose(),
             receivers: if is_direct { 1 } else { order.receivers },
+            files: (order.scenario == Scenario::Starve).then_some(FILES),
             has_spool: order.has_spool,
             has_cursor: order.has_cursor,
         };
@@ -110,6 +113,7 @@ impl Run {
                 stops: 0,
                 cuts: 0,
                 holds: 0,
+                starvations: 0,
                 slowest_recovery_ms: 0,
                 seconds: 0.0,
                 accepted: 0,
@@ -165,12 +169,13 @@ impl Run {
             stops,
             cuts,
             holds,
+            starvations,
             ..
         } = self.outcome;
         if self.order.scenario.is_of_kills() {
             kills
         } else {
-            stops + cuts + holds
+            stops + cuts + holds + starvations
         }
     }
 
@@ -205,6 +210,10 @@ impl Run {
                     proxy.cut();
                 }
             }
+            Fault::Starve(who) => {
+                self.outcome.starvations += 1;
+                self.starve(*who).await?;
+            }
             Fault::Hold => {
                 self.outcome.holds += 1;
                 if let Some(proxy) = &self.troupe.proxy {
@@ -212,6 +221,30 @@ impl Run {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Has strangers take all descriptors of the relay. Who is inside is served, and who comes back gets in.
+    async fn starve(&mut self, who: Who) -> Result<(), Broken> {
+        let mut strangers = Vec::new();
+        let mut most = 0;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while most < FILES && Instant::now() < deadline {
+            strangers.push(proxy::connect(self.troupe.back()).await);
+            if let Some(relay) = self.troupe.process(Who::Relay) {
+                most = most.max(relay.descriptors()?);
+            }
+        }
+        if most < FILES {
+            let how = format!("the relay had {most} of {FILES} files open: that is not starved");
+            return Err(Broken::Io(io::Error::other(how)));
+        }
+        self.until_all_have(0).await?;
+        self.troupe.kill(who).await?;
+        self.outcome.kills += 1;
+        self.troupe.bring(who)?;
+        self.until_all_have(0).await?;
+        drop(strangers);
         Ok(())
     }
 
@@ -294,6 +327,8 @@ impl Run {
 
 /// Nothing may take longer: a silent peer is given up after 15 s.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What a relay needs for itself and those who are with it, and a few more.
+const FILES: u64 = 40;
 /// As many messages a sender keeps, by default.
 const BUFFERED: u64 = 10_000;
 /// Between two looks at the logs.

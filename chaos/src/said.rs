@@ -37,13 +37,19 @@ impl Outcome {
             stops,
             cuts,
             holds,
+            starvations,
             accepted,
             seconds,
             seed,
             ..
         } = self;
         let mut faults = format!("{kills} kills");
-        for (number, what) in [(stops, "stops"), (cuts, "cuts"), (holds, "silences")] {
+        for (number, what) in [
+            (stops, "stops"),
+            (cuts, "cuts"),
+            (holds, "silences"),
+            (starvations, "starvations"),
+        ] {
             if *number > 0 {
                 faults += &format!(", {number} {what}");
             }

@@ -204,7 +204,7 @@ impl Soaking {
             let sample = Sample {
                 seconds,
                 rss_kib,
-                descriptors: fs::read_dir(format!("/proc/{id}/fd"))?.count() as u64,
+                descriptors: process.descriptors()?,
                 tasks: MarkFile::open(&process.mark)?.read()?.tasks,
             };
             self.samples.entry(who.name()).or_default().push(sample);

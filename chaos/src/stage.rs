@@ -35,6 +35,8 @@ pub(crate) struct Setting {
     /// Senders and receivers reach the others through this process.
     pub(crate) has_proxy: bool,
     pub(crate) receivers: usize,
+    /// How many files the relay may have open, if that is to be few.
+    pub(crate) files: Option<u64>,
     /// Senders keep what they owe on disk.
     pub(crate) has_spool: bool,
     /// Receivers keep on disk what they have had.

@@ -114,7 +114,10 @@ impl Troupe {
             Who::Relay => {
                 let services = self.stage.services(Who::Relay);
                 let mark = self.stage.path("relay.tasks");
-                let role = ["relay".into()];
+                let mut role: Vec<OsString> = vec!["relay".into()];
+                if let Some(files) = self.setting.files {
+                    role.extend(["--files".into(), files.to_string().into()]);
+                }
                 let root = self.stage.root();
                 self.relay = Some(Process::start(root, "relay", &services, &mark, &role)?);
                 Ok(())
@@ -201,6 +204,11 @@ impl Troupe {
             &role,
         )?);
         Ok(())
+    }
+
+    /// Returns where the relay or the listener is reached without anything in between.
+    pub(crate) fn back(&self) -> &str {
+        &self.stage.back
     }
 
     /// Returns the process of somebody who is alive.

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Part {
     /// Passes messages on.
-    Relay,
+    Relay(relay::Arguments),
     /// Sends as fast as messages are taken.
     Sender(sender::Arguments),
     /// Receives, checks, and writes down what came.
@@ -58,7 +58,7 @@ pub(crate) async fn run(arguments: Arguments) -> Done {
     let mut counting = JoinSet::new();
     counting.spawn(count_tasks(MarkFile::open(&arguments.mark)?));
     match arguments.part {
-        Part::Relay => relay::run(&arguments.services).await,
+        Part::Relay(more) => relay::run(&arguments.services, more).await,
         Part::Sender(more) => sender::run(&arguments.services, &arguments.mark, more).await,
         Part::Receiver(more) => receiver::run(&arguments.services, more).await,
     }
