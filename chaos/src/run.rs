@@ -90,6 +90,7 @@ impl Run {
             has_proxy: order.scenario.needs_proxy() && !order.over.may_lose(),
             receivers: if is_direct { 1 } else { order.receivers },
             files: (order.scenario == Scenario::Starve).then_some(FILES),
+            log_bytes: (order.scenario == Scenario::Soak).then_some(LOG),
             has_spool: order.has_spool,
             has_cursor: order.has_cursor,
         };
@@ -205,8 +206,8 @@ impl Run {
                 }
             }
             Fault::Cut => {
-                self.outcome.cuts += 1;
                 if let Some(proxy) = &self.troupe.proxy {
+                    self.outcome.cuts += 1;
                     proxy.cut();
                 }
             }
@@ -215,8 +216,8 @@ impl Run {
                 self.starve(*who).await?;
             }
             Fault::Hold => {
-                self.outcome.holds += 1;
                 if let Some(proxy) = &self.troupe.proxy {
+                    self.outcome.holds += 1;
                     proxy.hold();
                 }
             }
@@ -329,6 +330,8 @@ impl Run {
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a relay needs for itself and those who are with it, and a few more.
 const FILES: u64 = 40;
+/// More than senders keep, and full after seconds.
+const LOG: u64 = 8 * 1024 * 1024;
 /// As many messages a sender keeps, by default.
 const BUFFERED: u64 = 10_000;
 /// Between two looks at the logs.

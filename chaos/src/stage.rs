@@ -37,6 +37,8 @@ pub(crate) struct Setting {
     pub(crate) receivers: usize,
     /// How many files the relay may have open, if that is to be few.
     pub(crate) files: Option<u64>,
+    /// How much the relay keeps, if that is to be little: it is full soon then, and must not grow further.
+    pub(crate) log_bytes: Option<u64>,
     /// Senders keep what they owe on disk.
     pub(crate) has_spool: bool,
     /// Receivers keep on disk what they have had.
@@ -168,6 +170,9 @@ impl Stage {
             text += "type = \"relay\"\n";
             if !setting.over.may_lose() {
                 text += &format!("consumers = {names:?}\n");
+            }
+            if let Some(bytes) = setting.log_bytes {
+                text += &format!("log_bytes = {bytes}\n");
             }
         }
         if setting.over.is_encrypted() {
