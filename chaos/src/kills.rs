@@ -49,6 +49,12 @@ pub(crate) struct Arguments {
     /// Keep the logs here, all of them; else they are removed as they are checked.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Senders keep what they owe on disk: nothing accepted is forfeited with them.
+    #[arg(long, hide = true)]
+    spool: bool,
+    /// Receivers keep on disk what they have had: nothing that they have confirmed comes again.
+    #[arg(long, hide = true)]
+    cursor: bool,
     /// Print all figures as one JSON object.
     #[arg(long)]
     json: bool,
@@ -62,6 +68,9 @@ pub(crate) struct Arguments {
 pub(crate) struct CheckArguments {
     /// The directory of one run.
     directory: PathBuf,
+    /// Receivers had a durable cursor.
+    #[arg(long, hide = true)]
+    cursor: bool,
 }
 
 /// Runs everything; what is wrong in one does not keep the others from being tried.
@@ -107,8 +116,8 @@ async fn all(arguments: &Arguments) -> io::Result<Vec<Outcome>> {
             senders: arguments.senders.into(),
             receivers: arguments.receivers.into(),
             longest_stop: Duration::from_millis(arguments.longest_stop),
-            has_spool: false,
-            has_cursor: false,
+            has_spool: arguments.spool,
+            has_cursor: arguments.cursor,
             keep: arguments.keep.clone(),
             plant: arguments.plant,
         };
@@ -121,7 +130,11 @@ async fn all(arguments: &Arguments) -> io::Result<Vec<Outcome>> {
 
 /// Checks the logs of one run.
 pub(crate) fn check(arguments: &CheckArguments) -> u8 {
-    let checker = match checked(&arguments.directory, Demands::default()) {
+    let demands = Demands {
+        has_cursor: arguments.cursor,
+        ..Demands::default()
+    };
+    let checker = match checked(&arguments.directory, demands) {
         Ok(checker) => checker,
         Err(error) => {
             put(&format!("cannot read the logs: {error}\n"));
