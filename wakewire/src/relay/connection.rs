@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 use super::effects::{ConnectionId, Offered, Outgoing};
@@ -196,7 +197,8 @@ impl Connection {
         let mut control = BytesMut::new();
         loop {
             self.pulse.speak(self.checksummed, &mut control);
-            self.board
+            let has_more = self
+                .board
                 .with(|hub, wake| hub.poll_consumer(self.id, WRITE_LIMIT, &mut outgoing, wake));
             self.excused.fetch_add(outgoing.len() as u64, Relaxed);
             for one in outgoing.drain(..) {
@@ -229,7 +231,12 @@ impl Connection {
                 pieces.push(control.split().freeze());
             }
             if pieces.is_empty() {
-                self.bell.poll.notified().await;
+                if has_more {
+                    // What it had was passed over, as much as is done at once: nobody will call for the rest.
+                    yield_now().await;
+                } else {
+                    self.bell.poll.notified().await;
+                }
                 continue;
             }
             let written = async {

@@ -75,6 +75,34 @@ async fn the_order_of_starting_does_not_matter() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_returns_to_a_long_log_is_not_kept_waiting() {
+    const MANY: u64 = 40_000;
+    let place = Place::new();
+    let text = place.unix("relay", "relay", "lazy.retry_delay_ms = 5");
+    let front = place.path().join("front.sock");
+    let proxy = Proxy::unix(front, place.path().join("relay.sock")).unwrap();
+    let (sender, receiver) = (
+        factory(&text),
+        factory(&text.replace("relay.sock", "front.sock")),
+    );
+    let relay = Running::start(&sender).await;
+    let sink = sender.create_sink("relay").await.unwrap();
+    let mut source = receiver.create_source("relay").await.unwrap();
+    // Each comes by itself, and is a piece of its own in the log: more than are passed over in a few goes.
+    for n in 0..MANY {
+        sink.send(numbered(n)).await.unwrap();
+        expect(&mut source, n..n + 1).await;
+    }
+    proxy.sever();
+    sink.send(numbered(MANY)).await.unwrap();
+    // Sooner than a silent peer is asked whether it lives, which would call for the rest as well.
+    let sent = tokio::time::timeout(Duration::from_secs(4), expect(&mut source, MANY..MANY + 1));
+    sent.await.expect("not before it was asked");
+    assert!(proxy.connections() > 1);
+    relay.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_killed_ten_times_under_load_loses_doubles_and_reorders_nothing() {
     for (_place, text) in both("lazy.retry_delay_ms = 5\nconsumers = ['a', 'b']") {
         let (sender, receiver) = (factory(&text), factory(&text));
