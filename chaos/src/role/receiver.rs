@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use super::{CLOSE_WITHIN, Done, factory, told_to_end};
 use crate::payload;
 use crate::record::Record;
+use crate::said::put;
 use crate::stage::SERVICE;
 
 #[derive(Args, Debug)]
@@ -79,7 +80,12 @@ struct Book {
 
 impl Book {
     fn take(&mut self, payload: &[u8]) {
-        self.came.push(payload::checked(payload));
+        let checked = payload::checked(payload);
+        if checked.is_none() {
+            // To see what it is made of.
+            put(&format!("damaged: {payload:?}\n"));
+        }
+        self.came.push(checked);
     }
 
     /// Returns the records of what came since the last call.

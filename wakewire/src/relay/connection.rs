@@ -39,31 +39,48 @@ pub(super) enum End {
     Left,
     /// It broke, or the peer broke the protocol.
     Lost(String),
-    /// We end it, for this reason.
+    /// We end it, for this reason; what was written ends with a whole frame.
     Told(Code),
 }
 
 impl Connection {
     /// Runs a producer's connection to its end. It was told that everything up to `have` is here.
     pub(super) async fn produce(&self, mut reader: Reader, mut writer: Writer, have: u64) -> End {
-        let end = tokio::select! {
-            end = self.read(&mut reader, Some(have)) => end,
-            end = self.acknowledge(&mut writer) => end,
-            dead = self.pulse.watch(|| self.bell.poll.notify_one()) => End::Lost(dead.to_owned()),
-            code = self.bell.closed() => End::Told(code),
-        };
+        let reading = self.read(&mut reader, Some(have));
+        let end = self.run(reading, self.acknowledge(&mut writer)).await;
         self.part(writer, end).await
     }
 
     /// Runs a consumer's connection to its end.
     pub(super) async fn consume(&self, mut reader: Reader, mut writer: Writer) -> End {
+        let reading = self.read(&mut reader, None);
+        let end = self.run(reading, self.forward(&mut writer)).await;
+        self.part(writer, end).await
+    }
+
+    /// Reads and writes until one of them ends, or the peer is silent, or we are told to end. It is [`End::Told`] only
+    /// when everything that was begun is written: a goodbye in the middle of a frame would be taken for a part of it.
+    async fn run(
+        &self,
+        reading: impl Future<Output = End>,
+        writing: impl Future<Output = End>,
+    ) -> End {
+        tokio::pin!(writing);
         let end = tokio::select! {
-            end = self.read(&mut reader, None) => end,
-            end = self.forward(&mut writer) => end,
+            end = reading => end,
+            end = &mut writing => return end,
             dead = self.pulse.watch(|| self.bell.poll.notify_one()) => End::Lost(dead.to_owned()),
             code = self.bell.closed() => End::Told(code),
         };
-        self.part(writer, end).await
+        let End::Told(code) = end else { return end };
+        self.bell.close(code);
+        self.bell.poll.notify_one();
+        let unread = || {
+            End::Lost(format!(
+                "it is to end ({code:?}), and reads too slowly to be told"
+            ))
+        };
+        timeout(PARTING, writing).await.unwrap_or_else(|_| unread())
     }
 
     /// `heard` is up to where a producer need not say anything again.
@@ -170,6 +187,9 @@ impl Connection {
     async fn acknowledge(&self, writer: &mut Writer) -> End {
         let mut bytes = BytesMut::new();
         loop {
+            if let Some(code) = self.bell.code() {
+                return End::Told(code);
+            }
             self.pulse.speak(self.checksummed, &mut bytes);
             if let Some(news) = self.board.with(|hub, _| hub.poll_producer(self.id)) {
                 let header = Header {
@@ -196,6 +216,9 @@ impl Connection {
         let mut pieces: Vec<Bytes> = Vec::new();
         let mut control = BytesMut::new();
         loop {
+            if let Some(code) = self.bell.code() {
+                return End::Told(code);
+            }
             self.pulse.speak(self.checksummed, &mut control);
             let has_more = self
                 .board
@@ -288,5 +311,5 @@ impl Drop for Connection {
 /// What is taken from the hub at once.
 const WRITE_LIMIT: usize = 256 * 1024;
 
-/// How long a goodbye may take.
+/// How long a goodbye may take, and so long also what has to be written before it.
 const PARTING: std::time::Duration = std::time::Duration::from_millis(100);

@@ -41,9 +41,14 @@ pub(super) struct Bell {
 
 impl Bell {
     /// Tells the connection to end.
-    fn close(&self, code: Code) {
+    pub(super) fn close(&self, code: Code) {
         self.code.get_or_init(|| code);
         self.closing.notify_one();
+    }
+
+    /// Returns why the connection is to end, if it is.
+    pub(super) fn code(&self) -> Option<Code> {
+        self.code.get().copied()
     }
 
     /// Waits until the connection is to end; returns why.
@@ -53,7 +58,7 @@ impl Bell {
     /// Dropped early, the next call returns at once if it was told meanwhile.
     pub(super) async fn closed(&self) -> Code {
         loop {
-            if let Some(&code) = self.code.get() {
+            if let Some(code) = self.code() {
                 return code;
             }
             self.closing.notified().await;

@@ -48,7 +48,13 @@ fn is_at(function: &[String], wanted: &[&str]) -> bool {
 
 fn missing(text: &str) -> Vec<String> {
     let mut known = Vec::new();
-    let folders = ["wakewire/src", "wakewire/tests", "wakewire-cli/tests", "chaos/src", "chaos/tests"];
+    let folders = [
+        "wakewire/src",
+        "wakewire/tests",
+        "wakewire-cli/tests",
+        "chaos/src",
+        "chaos/tests",
+    ];
     for folder in folders {
         functions(&Path::new(ROOT).join(folder), &mut Vec::new(), &mut known);
     }

@@ -305,6 +305,45 @@ impl Write for Log {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_goodbye_of_a_relay_is_never_in_the_middle_of_a_frame() {
+    let place = Place::new();
+    let factory = crate::support::factory(&place.unix("ticks", "relay", ""));
+    let path = place.path().join("ticks.sock");
+    let mut relay = factory.create_relay("ticks").await.unwrap();
+    relay.bind().await.unwrap();
+    let sink = factory.create_sink("ticks").await.unwrap();
+    for _ in 0..300 {
+        let message = wakewire::Message::new(vec![0x55; 10_000]);
+        sink.send(message).await.unwrap();
+    }
+    let consumers = async {
+        for _ in 0..20 {
+            // It reads nothing, until another connection of the same consumer takes its place.
+            let mut first = greeted(&path, &consumers_hello()).await;
+            first.readable().await.unwrap();
+            let _second = greeted(&path, &consumers_hello()).await;
+            let mut bytes = Vec::new();
+            first.read_to_end(&mut bytes).await.ok();
+            let mut rest = &bytes[..];
+            while let Some((head, more)) = rest.split_at_checked(32) {
+                let length = u32::from_le_bytes(head[..4].try_into().unwrap());
+                // The last one may be cut off; what there is of it is its own.
+                let (body, more) = more.split_at(more.len().min(length as usize));
+                if head[4] == 4 {
+                    let strange: Vec<_> = body.iter().filter(|byte| **byte != 0x55).collect();
+                    assert!(strange.is_empty(), "{strange:?}");
+                }
+                rest = more;
+            }
+        }
+    };
+    tokio::select! {
+        () = soon(consumers) => {}
+        stopped = relay.run() => panic!("{stopped:?}"),
+    }
+}
+
 /// A producer that says its first message again: 30 times are borne, and not more than ten a second after that.
 async fn bears_what_is_there(path: &Path) {
     let mut stream = greeted(path, &hello()).await;
