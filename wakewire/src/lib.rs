@@ -53,6 +53,7 @@ mod relay;
 mod security;
 pub mod sink;
 pub mod source;
+mod spool;
 mod transport;
 mod wire;
 
