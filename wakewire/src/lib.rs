@@ -58,7 +58,7 @@ mod transport;
 mod wire;
 
 pub use backoff::LazyConfig;
-pub use delivery::{Delivery, WhenFull};
+pub use delivery::{Delivery, Fsync, WhenFull};
 pub use domain::{Domain, PrecisionContext};
 pub use endpoint::{Authority, Endpoint, EndpointError, Scheme};
 pub use error::{Failure, PartialFailure, Phase, SinkError, TrySendError};

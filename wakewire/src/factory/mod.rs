@@ -4,6 +4,7 @@ mod ping;
 mod place;
 #[cfg(test)]
 mod slow;
+mod spool;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 
 pub use self::ping::PingReport;
 use self::place::reachable;
+use self::spool::Spools;
 use crate::backoff::LazyConfig;
 use crate::delivery::Delivery;
 use crate::domain::Admission;
@@ -31,6 +33,8 @@ use crate::sink::relay::RelaySink;
 use crate::sink::together::Together;
 use crate::sink::{MessageSink, Report};
 use crate::source::{Closer, MessageSource, SourceConfig, Start};
+use crate::spool::Spool;
+use crate::spool::recovery::Recovered;
 
 /// Makes sinks and sources by service name.
 ///
@@ -58,6 +62,8 @@ pub struct SinkFactory {
     registry: Arc<dyn Registry>,
     lazy: LazyConfig,
     made: Mutex<Made>,
+    /// Whose turn it is to open spools.
+    opening: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What the factory has made.
@@ -93,6 +99,7 @@ impl SinkFactory {
             registry: Arc::new(registry),
             lazy: LazyConfig::default(),
             made: Mutex::default(),
+            opening: Arc::default(),
         }
     }
 
@@ -118,11 +125,12 @@ impl SinkFactory {
             return Ok(sink);
         }
         let services = self.look_up_with_targets(service_name).await?;
+        let (mut spools, _turn) = self.open_spools(&services).await?;
         // From here on nothing waits: two callers of one name cannot make two sinks.
         let mut made = self.made.lock();
         for (name, config) in &services {
             if made.sink(name)?.is_none() {
-                let sink = self.make(name, config, &made.sinks)?;
+                let sink = self.make(name, config, &made.sinks, &mut spools)?;
                 made.sinks.insert(name.clone(), sink);
             }
         }
@@ -287,10 +295,12 @@ impl SinkFactory {
         name: &str,
         config: &ServiceConfig,
         sinks: &BTreeMap<String, Arc<dyn MessageSink>>,
+        spools: &mut Spools,
     ) -> Result<Arc<dyn MessageSink>, SinkError> {
+        let mut link = || self.link(name, config, spools.remove(name));
         Ok(match &config.kind {
-            SinkType::Relay => Arc::new(RelaySink::from_link(self.link(name, config)?)),
-            SinkType::Direct => Arc::new(DirectSink::from_link(self.link(name, config)?)),
+            SinkType::Relay => Arc::new(RelaySink::from_link(link()?)),
+            SinkType::Direct => Arc::new(DirectSink::from_link(link()?)),
             SinkType::Composite { pattern, targets } => {
                 let targets = targets
                     .iter()
@@ -305,13 +315,19 @@ impl SinkFactory {
         })
     }
 
-    fn link(&self, name: &str, config: &ServiceConfig) -> Result<Link, SinkError> {
+    fn link(
+        &self,
+        name: &str,
+        config: &ServiceConfig,
+        spool: Option<(Spool, Recovered)>,
+    ) -> Result<Link, SinkError> {
         let target = reachable(name, config)?;
         let endpoint = target.endpoint();
         let link = LinkConfig {
             service: name.into(),
             asks_for: name.into(),
             endpoint: endpoint.to_string().into(),
+            checksummed: endpoint.is_checksummed(),
             limits: Limits {
                 messages: config.buffer_size,
                 bytes: config.buffer_bytes,
@@ -329,7 +345,10 @@ impl SinkFactory {
             idle_timeout: config.idle_timeout,
             drain_timeout: config.drain_timeout,
         };
-        Ok(Link::new(link, Box::new(target)))
+        match spool {
+            None => Ok(Link::new(link, Box::new(target))),
+            Some((spool, recovered)) => Link::spooled(link, Box::new(target), spool, recovered),
+        }
     }
 }
 

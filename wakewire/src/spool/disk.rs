@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
+use sha2::{Digest, Sha256};
 
 use super::format::Boot;
 
@@ -203,23 +204,20 @@ fn lock(path: &Path) -> io::Result<File> {
 /// Returns the name of a service as that of a file: what is not plain is written as its bytes, capitals too, since
 /// some systems take them for the same. One that is too long for a file ends in its hash.
 fn file_name(service: &str) -> String {
-    use sha2::{Digest, Sha256};
-    use std::fmt::Write;
-
     let mut name = String::new();
     for byte in service.bytes() {
         match byte {
             b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => name.push(char::from(byte)),
             b'.' if !name.is_empty() => name.push('.'),
-            // Writing to a string does not fail.
-            _ => drop(write!(name, "%{byte:02x}")),
+            _ => name.push_str(&format!("%{byte:02x}")),
         }
     }
     if name.len() > LONGEST_NAME {
         name.truncate(LONGEST_NAME);
-        for byte in &Sha256::digest(service.as_bytes())[..16] {
-            drop(write!(name, "{byte:02x}"));
-        }
+        let hash = Sha256::digest(service.as_bytes());
+        hash.iter()
+            .take(16)
+            .for_each(|byte| name.push_str(&format!("{byte:02x}")));
     }
     name
 }

@@ -38,6 +38,7 @@ pub(crate) const OPENING: usize = 96;
 pub(crate) const MARK: usize = HEADER + MARK_BODY;
 
 const MARK_BODY: usize = 24;
+const MARK_LENGTH: u32 = 24;
 
 /// The name and version of the format.
 const MAGIC: [u8; 8] = *b"wwspool1";
@@ -167,7 +168,7 @@ pub(crate) fn encode_mark(session: SessionId, acked: u64, synced: u64, next: u64
     body[..16].copy_from_slice(&session.0.to_le_bytes());
     body[16..].copy_from_slice(&next.to_le_bytes());
     let mut header = Header {
-        length: MARK_BODY as u32,
+        length: MARK_LENGTH,
         flags: CHECKSUM,
         sequence: acked,
         timestamp: synced,

@@ -171,7 +171,7 @@ impl Walk<'_> {
         }
         if opening.first > self.expected {
             // Files go in order and only when all in them is acknowledged.
-            let is_gone = !self.begun && !(self.rebooted && self.unread);
+            let is_gone = !(self.begun || (self.rebooted && self.unread));
             if is_gone {
                 self.acked = self.acked.max(opening.first - 1);
             }

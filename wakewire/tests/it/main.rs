@@ -31,6 +31,7 @@ mod proxy;
 mod registry;
 mod relay;
 mod requests;
+mod spool;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;
