@@ -1,5 +1,7 @@
 //! From a name to its one sink, or to a source. Each sink is made once.
 
+#[cfg(test)]
+mod bad_disk;
 mod ping;
 mod place;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::spool::disk::{Disk, Tape};
 
@@ -38,10 +38,11 @@ struct State {
     names: Vec<Named>,
     faults: Faults,
     writes: usize,
+    syncs: usize,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Memory(Arc<Mutex<State>>);
+pub(crate) struct Memory(Arc<Mutex<State>>, Arc<(Mutex<bool>, Condvar)>);
 
 #[derive(Debug)]
 struct Reel(Memory, String);
@@ -54,6 +55,22 @@ impl Memory {
     /// Returns how many writes there were.
     pub(crate) fn writes(&self) -> usize {
         self.0.lock().writes
+    }
+
+    /// Returns how often something was synced.
+    pub(crate) fn syncs(&self) -> usize {
+        self.0.lock().syncs
+    }
+
+    /// Lets no syncing end for now, or all that have begun.
+    pub(crate) fn holds_syncs(&self, held: bool) {
+        *self.1.0.lock() = held;
+        self.1.1.notify_all();
+    }
+
+    fn comes_to_sync(&self) {
+        let mut held = self.1.0.lock();
+        self.1.1.wait_while(&mut held, |held| *held);
     }
 
     pub(crate) fn files(&self) -> BTreeMap<String, Content> {
@@ -166,7 +183,9 @@ impl Disk for Memory {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.comes_to_sync();
         let mut state = self.0.lock();
+        state.syncs += 1;
         if state.faults.sync {
             return Err(broken());
         }
@@ -177,7 +196,7 @@ impl Disk for Memory {
 
 impl Tape for Reel {
     fn append(&self, pieces: &[&[u8]]) -> io::Result<()> {
-        let Self(Memory(state), name) = self;
+        let Self(Memory(state, _), name) = self;
         let mut state = state.lock();
         state.writes += 1;
         let bytes = pieces.concat();
@@ -197,7 +216,7 @@ impl Tape for Reel {
     }
 
     fn cut(&self, length: u64) -> io::Result<()> {
-        let Self(Memory(state), name) = self;
+        let Self(Memory(state, _), name) = self;
         let mut state = state.lock();
         if state.faults.cut {
             return Err(broken());
@@ -208,8 +227,10 @@ impl Tape for Reel {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let Self(Memory(state), name) = self;
+        self.0.comes_to_sync();
+        let Self(Memory(state, _), name) = self;
         let mut state = state.lock();
+        state.syncs += 1;
         if state.faults.sync {
             return Err(broken());
         }
