@@ -13,6 +13,7 @@ use super::effects::{ConnectionId, ConsumerHello, ConsumerKey, Refused};
 use super::switchboard::Switchboard;
 use crate::security::Identity;
 use crate::transport::door::{Visitor, reject};
+use crate::transport::log_rate::{Event, LogLine};
 use crate::wire::SessionId;
 use crate::wire::frame::{Kind, frame_limit};
 use crate::wire::hello::{self, Code, Consumer, Hello, Limits, Producer, VERSION, Welcome};
@@ -43,7 +44,7 @@ pub(super) async fn serve(
         mut writer,
         pulse,
         identity,
-        pass: _pass,
+        pass,
     } = visitor;
     let checksummed = config.target.endpoint().is_checksummed();
     let service = &config.service;
@@ -64,7 +65,9 @@ pub(super) async fn serve(
     } = match enter(&config, &board, id, &identity, hello, positions) {
         Ok(entered) => entered,
         Err(refused) => {
-            tracing::warn!(%service, %refused, "refused");
+            if let Some(LogLine { withheld }) = pass.log(Event::Refused) {
+                tracing::warn!(%service, %refused, withheld, "refused");
+            }
             if let Err(error) = reject(
                 &mut writer,
                 checksummed,
@@ -96,16 +99,21 @@ pub(super) async fn serve(
         tracing::debug!(%service, %who, %error, "left while it was greeted");
         return;
     }
-    tracing::info!(%service, %who, "connected");
+    if let Some(LogLine { withheld }) = pass.log(Event::Connected) {
+        tracing::info!(%service, %who, withheld, "connected");
+    }
     let end = if origin.is_some() {
         connection.produce(reader, writer, welcome.have).await
     } else {
         connection.consume(reader, writer).await
     };
+    let Some(LogLine { withheld }) = pass.log(Event::Gone) else {
+        return;
+    };
     match end {
-        End::Left => tracing::info!(%service, %who, "left"),
-        End::Lost(cause) => tracing::info!(%service, %who, %cause, "lost"),
-        End::Told(code) => tracing::info!(%service, %who, ?code, "disconnected"),
+        End::Left => tracing::info!(%service, %who, withheld, "left"),
+        End::Lost(cause) => tracing::info!(%service, %who, %cause, withheld, "lost"),
+        End::Told(code) => tracing::info!(%service, %who, ?code, withheld, "disconnected"),
     }
 }
 

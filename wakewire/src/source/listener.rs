@@ -12,6 +12,7 @@ use super::connection::{Connection, End, Origin};
 use super::inbox::Inbox;
 use super::progress::Acker;
 use crate::transport::door::{Door, Visitor, reject};
+use crate::transport::log_rate::{Event, LogLine};
 use crate::wire::SessionId;
 use crate::wire::frame::Kind;
 use crate::wire::hello::{self, Code, Producer, VERSION, Welcome};
@@ -59,7 +60,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         mut reader,
         mut writer,
         pulse,
-        pass: _pass,
+        pass,
         ..
     } = visitor;
     let checksummed = config.endpoint().is_checksummed();
@@ -120,6 +121,10 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         End::Left(reason) => {
             tracing::debug!(%service, ?session, reason = %reason.text, "producer left");
         }
-        End::Lost(cause) => tracing::info!(%service, ?session, %cause, "producer connection lost"),
+        End::Lost(cause) => {
+            if let Some(LogLine { withheld }) = pass.log(Event::Gone) {
+                tracing::info!(%service, ?session, %cause, withheld, "producer connection lost");
+            }
+        }
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub(crate) use self::closer::Closer;
 pub(crate) use self::config::{SourceConfig, listen_error};
@@ -34,6 +34,7 @@ pub use self::view::{Batch, MessageView, Views};
 use crate::error::{Phase, SinkError};
 use crate::message::Message;
 use crate::transport::door::Door;
+use crate::transport::log_rate::{LogLine, LogRate};
 use crate::wire::SessionId;
 use crate::wire::frame::decode_message;
 pub use crate::wire::hello::Start;
@@ -79,6 +80,7 @@ pub struct MessageSource {
     unsaid: Unsaid,
     stats: SourceStats,
     missed: Vec<Missed>,
+    log_rate: LogRate,
     closed: bool,
 }
 
@@ -109,6 +111,7 @@ impl MessageSource {
             unsaid: Unsaid::default(),
             stats: SourceStats::default(),
             missed: Vec::new(),
+            log_rate: LogRate::default(),
             closed: false,
         }
     }
@@ -315,7 +318,9 @@ impl MessageSource {
 
     fn note_missed(&mut self, session: SessionId, range: RangeInclusive<u64>) {
         let service = &self.config.service;
-        tracing::warn!(%service, ?session, ?range, "messages missed");
+        if let Some(LogLine { withheld }) = self.log_rate.line(Instant::now().into_std()) {
+            tracing::warn!(%service, ?session, ?range, withheld, "messages missed");
+        }
         self.stats.missed += range.end() + 1 - range.start();
         if self.missed.len() < MISSED_KEPT {
             self.missed.push(Missed {

@@ -15,6 +15,7 @@ use super::budget::Budget;
 use super::dial::Target;
 use super::hearing::{House, greet};
 pub(crate) use super::hearing::{Reader, Visitor, Writer, reject};
+use super::log_rate::{Event, LogLine};
 use super::turnstile::{Ticket, Turnstile, Verdict};
 use crate::error::Failure;
 
@@ -27,8 +28,6 @@ pub(crate) struct Door {
     tasks: HashMap<Ticket, AbortHandle>,
     /// There is no file for another one until somebody who was dropped is gone.
     full: bool,
-    /// When that was last said.
-    warned: Option<Instant>,
 }
 
 impl Door {
@@ -58,11 +57,11 @@ impl Door {
                 target: target.clone(),
                 turnstile: Mutex::new(Turnstile::new(target.limits())),
                 budget: Budget::new(target.limits().inbound_bytes),
+                log_rates: Mutex::default(),
             }),
             greeting: JoinSet::new(),
             tasks: HashMap::new(),
             full: false,
-            warned: None,
         })
     }
 
@@ -78,7 +77,10 @@ impl Door {
                 accepted = self.acceptor.accept(), if !self.full => match accepted {
                     Ok(arrival) => self.admit(arrival),
                     Err(error) => {
-                        self.warn(&error);
+                        if let Some(LogLine { withheld }) = self.house.log(Event::Unaccepted) {
+                            let service = &self.house.service;
+                            tracing::warn!(%service, %error, withheld, "no connection accepted");
+                        }
                         self.full = is_out_of_files(&error) && self.drop_oldest();
                         if !self.full {
                             // Others must end first, and asking again at once would spin.
@@ -105,18 +107,6 @@ impl Door {
         let oldest = self.house.turnstile.lock().drop_oldest();
         let task = oldest.and_then(|oldest| self.tasks.remove(&oldest));
         task.inspect(AbortHandle::abort).is_some()
-    }
-
-    /// Says so now and then: who floods us is not to flood the log.
-    fn warn(&mut self, error: &io::Error) {
-        let now = Instant::now();
-        if self
-            .warned
-            .is_none_or(|warned| now.duration_since(warned) >= WARN_EVERY)
-        {
-            self.warned = Some(now);
-            tracing::warn!(service = %self.house.service, %error, "no connection accepted");
-        }
     }
 
     fn admit(&mut self, arrival: Arrival) {
@@ -167,9 +157,6 @@ fn is_out_of_files(error: &io::Error) -> bool {
         .raw_os_error()
         .is_some_and(|code| out.iter().any(|errno| errno.raw_os_error() == code))
 }
-
-/// Between two warnings.
-const WARN_EVERY: Duration = Duration::from_secs(1);
 
 /// After a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,5 +1,6 @@
 //! Hears a newcomer out: who it is, whether that is enough, whether there is room.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::acceptor::Arrival;
 use super::budget::Budget;
 use super::dial::Target;
 use super::line::{Duplex, Line};
+use super::log_rate::{Event, LogLine, LogRate};
 use super::password;
 use super::pulse::Pulse;
 use super::reader::FrameReader;
@@ -58,6 +60,13 @@ pub(crate) struct Pass {
     ticket: Ticket,
 }
 
+impl Pass {
+    /// Returns whether this event may be logged now.
+    pub(crate) fn log(&self, event: Event) -> Option<LogLine> {
+        self.house.log(event)
+    }
+}
+
 impl Drop for Pass {
     fn drop(&mut self) {
         self.house.turnstile.lock().left(self.ticket);
@@ -72,6 +81,7 @@ pub(super) struct House {
     pub(super) target: Target,
     pub(super) turnstile: Mutex<Turnstile>,
     pub(super) budget: Arc<Budget>,
+    pub(super) log_rates: Mutex<HashMap<Event, LogRate>>,
 }
 
 /// Hears somebody out; refuses what cannot be served.
@@ -149,6 +159,15 @@ impl House {
         }
     }
 
+    /// Returns whether this event may be logged now: who floods the service is not to flood its log.
+    pub(super) fn log(&self, event: Event) -> Option<LogLine> {
+        let mut rates = self.log_rates.lock();
+        rates
+            .entry(event)
+            .or_default()
+            .line(Instant::now().into_std())
+    }
+
     /// Gives somebody who has greeted a place inside, if there is one.
     fn enter(self: &Arc<Self>, ticket: Ticket) -> Result<Pass, (Code, String)> {
         if self.budget.is_exhausted() {
@@ -182,7 +201,9 @@ impl House {
             return Err((Code::Unauthorized, text));
         }
         let demanded = password::credentials(self.target.security()).map_err(|error| {
-            tracing::error!(service = %self.service, %error, "nobody can be let in");
+            if let Some(LogLine { withheld }) = self.log(Event::Unguarded) {
+                tracing::error!(service = %self.service, %error, withheld, "nobody can be let in");
+            }
             let text = "the service cannot check passwords at present";
             (Code::Busy, text.to_owned())
         })?;

@@ -7,6 +7,7 @@ pub(crate) mod door;
 pub(crate) mod greeting;
 mod hearing;
 pub(crate) mod line;
+pub(crate) mod log_rate;
 #[cfg(test)]
 pub(crate) mod memory;
 #[cfg(feature = "tcp")]

@@ -1,6 +1,7 @@
 //! Reads pieces of the protocol from a byte stream.
 
 use std::io;
+use std::mem;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -15,9 +16,9 @@ use crate::wire::scan::{Piece, Scanner};
 #[derive(Debug)]
 pub(crate) struct FrameReader<R> {
     io: R,
-    buffer: BytesMut,
-    /// The size of the memory that the buffer is a part of, or more.
-    held: usize,
+    buffer: Memory,
+    /// What was read into before: it is read into again when nobody has a part of it any more.
+    other: Memory,
     /// How much to ask for at once: grows while the peer fills it and shrinks with it, so that a silent connection
     /// costs little, and what comes in one piece is most of the memory that it lies in.
     ahead: usize,
@@ -26,6 +27,14 @@ pub(crate) struct FrameReader<R> {
     share: Option<Share>,
     /// What has come, where it may come twice.
     replay: Option<Replay>,
+}
+
+/// Memory to read into.
+#[derive(Debug, Default)]
+struct Memory {
+    bytes: BytesMut,
+    /// The size of what the bytes are a part of, or more.
+    held: usize,
 }
 
 /// Why nothing more comes.
@@ -43,8 +52,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     pub(crate) fn new(io: R, scanner: Scanner) -> Self {
         Self {
             io,
-            buffer: BytesMut::new(),
-            held: 0,
+            buffer: Memory::default(),
+            other: Memory::default(),
             ahead: SMALLEST_READ,
             scanner,
             share: None,
@@ -76,7 +85,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Dropped early, nothing that was received is lost.
     pub(crate) async fn next(&mut self) -> Result<Option<Piece>, ReadError> {
         loop {
-            if let Some(piece) = self.scanner.next(&mut self.buffer)? {
+            if let Some(piece) = self.scanner.next(&mut self.buffer.bytes)? {
                 let is_new = self
                     .replay
                     .as_mut()
@@ -87,13 +96,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 return Ok(Some(match piece {
                     Piece::Run { origin, run } => Piece::Run {
                         origin,
-                        run: run.lies_in(self.held),
+                        run: run.lies_in(self.buffer.held),
                     },
                     control @ Piece::Control { .. } => control,
                 }));
             }
             if !self.fill().await? {
-                return if self.buffer.is_empty() {
+                return if self.buffer.bytes.is_empty() {
                     Ok(None)
                 } else {
                     Err(ReadError::CutOff)
@@ -108,7 +117,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let Some(share) = &mut self.share else {
             return;
         };
-        let unfinished = self.buffer.len();
+        let unfinished = self.buffer.bytes.len();
         if unfinished == 0 {
             share.hold(0);
         } else if unfinished + more > SMALLEST_READ {
@@ -118,46 +127,67 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     async fn fill(&mut self) -> io::Result<bool> {
-        let spare = self.buffer.capacity() - self.buffer.len();
+        let unfinished = self.buffer.bytes.len();
         // Never the declared length at once, only about as much again as has really come.
         let wanted = self
             .scanner
-            .missing(&self.buffer)
-            .min(self.buffer.len().max(self.ahead));
-        if spare < wanted.max(SMALLEST_READ / 2) {
+            .missing(&self.buffer.bytes)
+            .min(unfinished.max(self.ahead));
+        if self.buffer.room() < wanted.max(SMALLEST_READ / 2) {
             let more = wanted.max(self.ahead);
             self.count(more).await;
             self.reserve(wanted, more);
         }
-        let room = self.buffer.capacity() - self.buffer.len();
-        let read = self.io.read_buf(&mut self.buffer).await?;
+        let room = self.buffer.room();
+        let read = self.io.read_buf(&mut self.buffer.bytes).await?;
         if read == room {
             self.ahead = (self.ahead * 2).min(LARGEST_READ);
         } else if read < self.ahead / LOOSE {
             self.ahead = (self.ahead / 2).max(SMALLEST_READ);
+            self.other = Memory::default();
         }
         Ok(read > 0)
     }
 
-    /// Makes room for so many bytes more: in the same memory, if nobody else has a part of it and it is not too much
-    /// for what comes. Half of what is asked for does there, as long as what is wanted fits: memory that was used is
-    /// at hand, and that which is new is faulted in page by page.
+    /// Makes room for so many bytes more: in memory that was used, if nobody has a part of it any more and it is not
+    /// too much for what comes. It is at hand, while new memory is faulted in page by page; so half of what is asked
+    /// for does there, as long as what is wanted fits.
     fn reserve(&mut self, wanted: usize, more: usize) {
-        let unfinished = self.buffer.len();
+        let unfinished = self.buffer.bytes.len();
         let enough = wanted.max(more / 2);
-        if self.held <= LOOSE * (unfinished + more) && self.buffer.try_reclaim(enough) {
+        let most = LOOSE * (unfinished + more);
+        if self.buffer.reclaim(enough, most) {
             return;
         }
         if unfinished < self.ahead {
-            let mut fresh = BytesMut::with_capacity(unfinished + more);
-            fresh.extend_from_slice(&self.buffer);
-            self.buffer = fresh;
-            self.held = self.buffer.capacity();
+            mem::swap(&mut self.buffer, &mut self.other);
+            if !self.buffer.reclaim(unfinished + enough, most) {
+                self.buffer = Memory::new(unfinished + more);
+            }
+            self.buffer.bytes.extend_from_slice(&self.other.bytes);
+            self.other.bytes.clear();
         } else {
             // A large frame: it may grow where it is. What lies before it is no more than what there was.
-            self.buffer.reserve(more);
-            self.held += self.buffer.capacity();
+            self.buffer.bytes.reserve(more);
+            self.buffer.held += self.buffer.bytes.capacity();
         }
+    }
+}
+
+impl Memory {
+    fn new(size: usize) -> Self {
+        let bytes = BytesMut::with_capacity(size);
+        let held = bytes.capacity();
+        Self { bytes, held }
+    }
+
+    fn room(&self) -> usize {
+        self.bytes.capacity() - self.bytes.len()
+    }
+
+    /// Makes room for so many bytes more if that needs no other memory, and this is at most so large.
+    fn reclaim(&mut self, more: usize, most: usize) -> bool {
+        self.held <= most && self.bytes.try_reclaim(more)
     }
 }
 

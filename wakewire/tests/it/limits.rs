@@ -3,10 +3,12 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tracing_subscriber::util::SubscriberInitExt;
 use wakewire::{
     Endpoint, ListenLimits, MessageSource, Password, Security, ServiceConfig, SinkError,
     SinkFactory,
@@ -253,6 +255,53 @@ async fn a_relay_bears_useless_frames_for_a_while() {
     tokio::select! {
         () = soon(attacks) => {}
         stopped = relay.run() => panic!("{stopped:?}"),
+    }
+}
+
+#[tokio::test]
+async fn who_floods_a_relay_does_not_flood_its_log() {
+    const VISITS: usize = 500;
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer({
+        let written = Arc::clone(&written);
+        move || Log(Arc::clone(&written))
+    });
+    let _until_the_end = log.set_default();
+    let place = Place::new();
+    let factory = crate::support::factory(&place.unix("ticks", "relay", ""));
+    let path = place.path().join("ticks.sock");
+    let mut relay = factory.create_relay("ticks").await.unwrap();
+    relay.bind().await.unwrap();
+    let start = Instant::now();
+    let visits = async {
+        for _ in 0..VISITS {
+            let mut stream = greeted(&path, &hello()).await;
+            stream.shutdown().await.unwrap();
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = visits => {}
+        stopped = relay.run() => panic!("{stopped:?}"),
+    }
+    let seconds = usize::try_from(start.elapsed().as_secs()).unwrap() + 2;
+    let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+    for event in [": connected ", ": lost "] {
+        let lines = text.lines().filter(|line| line.contains(event)).count();
+        assert!((10..=10 * seconds).contains(&lines), "{event}: {lines}");
+    }
+}
+
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -9,7 +9,8 @@ use wakewire::connection::{Connection, ConnectionPool, ConnectionSettings, PoolC
 use super::{Node, connection_number};
 use crate::support::{Place, eventually, soon};
 
-const IDLE: Duration = Duration::from_millis(400);
+/// Long enough for a busy machine to do something within a part of it.
+const IDLE: Duration = Duration::from_millis(1600);
 
 fn pool(url: &str, config: PoolConfig) -> ConnectionPool {
     let url = url.to_owned();
@@ -67,21 +68,27 @@ async fn a_connection_is_retired_before_its_server_closes_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_was_closed_while_idle_is_handed_to_nobody() {
     let place = Place::new();
-    let idle = Duration::from_millis(100);
+    let idle = Duration::from_millis(500);
     let node = Node::with(&place, "n", |server| server.with_idle_timeout(Some(idle))).await;
     let pool = pool(&node.front.url, none_kept());
     let mut numbers = std::collections::HashSet::new();
-    for pause in (0..40).map(|step| idle * step / 20) {
-        let connection = soon(pool.get_connection()).await.unwrap();
-        let answer = soon(connection.send_request(Message::new("x")))
-            .await
-            .unwrap();
-        numbers.insert(connection_number(&answer));
-        drop(connection);
+    for pause in (0..20).map(|step| idle * step / 10) {
+        let start = Instant::now();
         sleep(pause).await;
+        let asked = async {
+            let connection = pool.get_connection().await?;
+            connection.send_request(Message::new("x")).await
+        };
+        match soon(asked).await {
+            Ok(answer) => {
+                numbers.insert(connection_number(&answer));
+            }
+            // The margin is a fifth of the idle time; what was measured decides whether the machine took it away.
+            Err(error) => assert!(start.elapsed() > pause + idle / 10, "{error}"),
+        }
     }
     assert!(
-        (10..=40).contains(&numbers.len()),
+        (5..20).contains(&numbers.len()),
         "some were reused, some retired: {numbers:?}"
     );
     // One that its server ends without a word: nobody gets it once that is known.

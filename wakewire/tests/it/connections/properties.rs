@@ -92,9 +92,9 @@ proptest! {
                 let grown = initial_backoff_ms as f64 * backoff_multiplier.powi(retry - 1);
                 let longest = Duration::from_secs_f64(grown.min(max_backoff_ms as f64) / 1000.0);
                 let mean = sum / CALLERS;
-                // Half of it, with full jitter; a machine that is busy makes it longer.
+                // Half of it, with full jitter. A machine that is busy makes it longer; without a cap it is minutes.
                 assert!(mean > longest / 5, "retry {retry}: {mean:?} of {longest:?}, {config:?}");
-                assert!(mean < longest + Duration::from_millis(500), "retry {retry}: {mean:?}, {config:?}");
+                assert!(mean < longest + Duration::from_secs(10), "retry {retry}: {mean:?}, {config:?}");
             }
         });
     }
@@ -144,7 +144,8 @@ proptest! {
         runtime().block_on(async {
             let place = Place::new();
             let nodes = Node::several(&place, out.len()).await;
-            let config = ConnectionConfig { timeout_ms: 2000, ..over_all(&nodes) };
+            // Long enough for a busy machine to answer in.
+            let config = ConnectionConfig { timeout_ms: 8000, ..over_all(&nodes) };
             let manager = ConnectionManager::new(&config).unwrap().with_balance(balance(round));
             for (index, node) in nodes.iter().enumerate().filter(|(index, _)| out[*index]) {
                 if index % 2 == 0 {
