@@ -41,8 +41,9 @@ use crate::spool::recovery::Recovered;
 /// Makes sinks and sources by service name.
 ///
 /// A name has one sink, however often and by however many tasks it is asked for. Nothing is opened here:
-/// a sink connects with its first message, a source when it is first asked. `main` ends with
-/// [`close`](Self::close).
+/// a sink connects with its first message, a source when it is first asked. Only a sink with a
+/// [`spool`](crate::ServiceConfig::spool) reads that, and connects at once if its last life has left something to
+/// deliver. `main` ends with [`close`](Self::close).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -117,7 +118,9 @@ impl SinkFactory {
     /// # Errors
     ///
     /// [`SinkError::UnknownService`] with the names there are; [`SinkError::InvalidConfig`] when it cannot be
-    /// made as configured, a composite that contains itself included; [`SinkError::Closed`] after `close`.
+    /// made as configured, a composite that contains itself included; [`SinkError::Io`] when its spool cannot be
+    /// opened: another process has it, it is damaged, or it is not for this user alone; [`SinkError::Closed`] after
+    /// `close`.
     ///
     /// # Cancel safety
     ///

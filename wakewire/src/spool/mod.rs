@@ -8,6 +8,8 @@
 //!
 //! `format` and `recovery` are pure, `journal` keeps the files in order, `disk` is where they are.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod arbitrary;
 pub(crate) mod disk;
 pub(crate) mod format;
 pub(crate) mod journal;

@@ -12,7 +12,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use self::disk::{Faults, Memory};
-use super::format::Boot;
+use super::arbitrary;
+use super::format::{Boot, Opening, Record, encode_mark, record};
 use super::journal::{Journal, Terms, Unopened};
 use super::recovery::{Part, Recovered, recover};
 use crate::message::Message;
@@ -356,4 +357,112 @@ proptest! {
         }
         world.reopens_after_kill(world.next);
     }
+}
+
+/// Files as two lives leave them, written as [`arbitrary::files`] reads them.
+fn left_behind(random: &mut SmallRng) -> Vec<u8> {
+    let mut world = World::new(300, random.random_range(0..2) == 0);
+    for _ in 0..random.random_range(1..12) {
+        world.run(match random.random_range(0..5) {
+            0 => Act::Sync,
+            1 => Act::Acknowledge(random.random_range(0..100)),
+            2 => Act::Kill,
+            _ => Act::Append(random.random_range(1..4), random.random_range(0..60)),
+        });
+    }
+    let mut bytes = vec![random.random_range(1..3)];
+    for content in world.disk.files().into_values() {
+        bytes.extend_from_slice(&u16::try_from(content.bytes.len()).unwrap().to_le_bytes());
+        bytes.extend_from_slice(&content.bytes);
+    }
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn any_bytes_are_recovered_without_a_hole_or_are_damage(seed: u64) {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let mut bytes = left_behind(&mut random);
+        for _ in 0..random.random_range(0..4) {
+            let at = random.random_range(0..bytes.len().max(1));
+            if at >= bytes.len() {
+                break;
+            }
+            match random.random_range(0..4) {
+                0 => bytes[at] = random.random_range(0..=255),
+                1 => drop(bytes.drain(at..(at + random.random_range(0..200)).min(bytes.len()))),
+                2 => bytes.insert(at, 0),
+                _ => bytes.extend_from_within(at..),
+            }
+        }
+        arbitrary::files(&bytes);
+    }
+}
+
+/// Nothing was sent that the disk has lost, or something may have been.
+#[test]
+fn after_a_loss_of_power_a_sender_that_waited_for_its_disk_is_the_same_and_others_are_new() {
+    for holds_back in [true, false] {
+        let mut world = World::new(10_000, holds_back);
+        world.append(3, 10);
+        world.run(Act::Sync);
+        world.append(2, 10);
+        world.disk.loses_power(|_| 0);
+        world.terms.boot = Boot(2);
+        let (_, recovered) = world.open().unwrap();
+        assert_eq!(
+            (recovered.acked, recovered.next, recovered.epoch),
+            (0, 4, 2)
+        );
+        assert_eq!(recovered.session == Some(world.session), holds_back);
+    }
+}
+
+/// The bytes of a spool do not change from one version to the next without being told apart.
+#[test]
+fn the_format_is_as_it_is_written_down() {
+    let opening = Opening {
+        epoch: 2,
+        session: SessionId(0x0102),
+        boot: Boot(0x0304),
+        first: 5,
+        before: 4,
+        acked: 3,
+        synced: 4,
+        holds_back: true,
+    };
+    let bytes = opening.encode();
+    assert_eq!(&bytes[..10], b"wwspool1\x02\0");
+    assert_eq!((bytes[16], bytes[17], bytes[32], bytes[48]), (2, 1, 4, 5));
+    assert_eq!((bytes[56], bytes[64], bytes[72], bytes[80]), (3, 4, 4, 1));
+    assert_eq!(Opening::parse(&bytes), Ok(opening));
+    let mark = encode_mark(SessionId(7), 8, 9, 10);
+    assert_eq!(
+        (mark[4], mark[8], mark[16], mark[32], mark[48]),
+        (5, 8, 9, 7, 10)
+    );
+    let read = Record::Mark {
+        acked: 8,
+        synced: 9,
+        next: 10,
+    };
+    assert_eq!(record(&mark, SessionId(7)), Ok(Some((read, mark.len()))));
+    assert!(
+        record(&mark, SessionId(8)).is_err(),
+        "a mark of another session"
+    );
+}
+
+/// A message that looks like the inside of a spool vouches for nothing.
+#[test]
+fn a_message_cannot_pass_for_a_mark() {
+    let mut world = World::new(10_000, false);
+    let forged = encode_mark(SessionId(0), 100, 100, 100);
+    let mut frame = BytesMut::new();
+    encode_message(&Message::new(forged.to_vec()), 1, true, &mut frame);
+    world.journal.append(2, &frame).unwrap();
+    let (_, recovered) = world.open().unwrap();
+    assert_eq!((recovered.acked, recovered.next), (0, 2));
 }
