@@ -93,3 +93,40 @@ impl fmt::Display for WhenFull {
         f.write_str(self.name())
     }
 }
+
+/// When what is written to a spool is on the disk itself: what a loss of power can take. That a process is killed
+/// takes nothing, whichever it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fsync {
+    /// When the system sees fit, on Linux some 30 s later: a loss of power takes what was accepted since.
+    Never,
+    /// A second later: a loss of power takes at most what was accepted in the last second or two. The default, since
+    /// it costs the senders nothing.
+    #[default]
+    Interval,
+    /// Before it is accepted: a loss of power takes nothing. All who wait share one syncing, which takes from a
+    /// tenth of a millisecond to tens of them, by the disk. A send that is dropped while it waits for the disk may
+    /// have been accepted.
+    BeforeAccept,
+}
+
+impl Fsync {
+    /// All of them, the safest last.
+    pub const ALL: [Self; 3] = [Self::Never, Self::Interval, Self::BeforeAccept];
+
+    /// Returns the name as written in `services.toml`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Interval => "interval",
+            Self::BeforeAccept => "before_accept",
+        }
+    }
+}
+
+impl fmt::Display for Fsync {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

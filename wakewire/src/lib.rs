@@ -60,13 +60,14 @@ mod relay;
 mod security;
 pub mod sink;
 pub mod source;
+mod spool;
 #[cfg(feature = "test-kit")]
 pub mod testing;
 mod transport;
 mod wire;
 
 pub use backoff::LazyConfig;
-pub use delivery::{Delivery, WhenFull};
+pub use delivery::{Delivery, Fsync, WhenFull};
 pub use domain::{Domain, PrecisionContext};
 pub use endpoint::{Authority, Endpoint, EndpointError, Scheme};
 pub use error::{Failure, PartialFailure, Phase, SinkError, TrySendError};

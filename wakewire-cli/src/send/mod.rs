@@ -289,6 +289,16 @@ impl Sender {
             ),
         };
         debug_assert!(said.code == LOST || said.code == DONE);
+        for part in &outlook.parts {
+            if let Some(kept_in) = part.kept_in.as_ref().filter(|_| part.ledger.waiting > 0) {
+                said = said.also(format!(
+                    "{} messages are kept in {}; the next `wakewire send {}` delivers them",
+                    grouped(part.ledger.waiting),
+                    kept_in.display(),
+                    part.name,
+                ));
+            }
+        }
         let seconds = self.display.seconds(now);
         if self.json {
             let mut value = outlook.json(service, seconds);

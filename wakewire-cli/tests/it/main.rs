@@ -12,6 +12,7 @@ mod direct;
 mod ping;
 mod protected;
 mod relay;
+mod spool;
 mod support;
 mod transports;
 mod udp;

@@ -106,7 +106,7 @@ impl Place {
     /// With its stdout for the test to read, as fast as the test wants.
     pub(crate) fn start_piped(&self, arguments: &[&str]) -> (Running, ChildStdout) {
         let mut running = self.start_with(arguments, Stdio::null(), Some(Stdio::piped()));
-        let stdout = running.child.stdout.take().unwrap();
+        let stdout = running.stdout();
         (running, stdout)
     }
 
@@ -194,6 +194,15 @@ impl Running {
         until(&format!("{:?} says {what}", self.stderr), || {
             is_so(&text(&self.stderr))
         });
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Returns the pipe that its stdout goes to.
+    pub(crate) fn stdout(&mut self) -> ChildStdout {
+        self.child.stdout.take().unwrap()
     }
 
     /// Returns how much is on stdout.

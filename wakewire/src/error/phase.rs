@@ -10,6 +10,8 @@ pub enum Phase {
     Resolve,
     /// Taking the message over, before anything was sent.
     Accept,
+    /// Opening the files of a sender's spool.
+    Spool,
     /// Binding the endpoint to listen.
     Listen,
     /// Opening the connection.
@@ -33,6 +35,7 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Self::Resolve => "resolving",
             Self::Accept => "accepting the message",
+            Self::Spool => "opening its spool",
             Self::Listen => "binding the endpoint",
             Self::Dial => "dialing",
             Self::Tls => "agreeing on encryption",

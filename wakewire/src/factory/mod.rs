@@ -1,7 +1,10 @@
 //! From a name to its one sink, or to a source. Each sink is made once.
 
+#[cfg(test)]
+mod bad_disk;
 mod ping;
 mod place;
+mod spool;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +16,7 @@ use parking_lot::Mutex;
 
 pub use self::ping::PingReport;
 use self::place::reachable;
+use self::spool::Spools;
 use crate::backoff::LazyConfig;
 use crate::delivery::Delivery;
 use crate::domain::Admission;
@@ -29,12 +33,15 @@ use crate::sink::relay::RelaySink;
 use crate::sink::together::Together;
 use crate::sink::{MessageSink, Report};
 use crate::source::{Closer, MessageSource, SourceConfig, Start};
+use crate::spool::Spool;
+use crate::spool::recovery::Recovered;
 
 /// Makes sinks and sources by service name.
 ///
 /// A name has one sink, however often and by however many tasks it is asked for. Nothing is opened here:
-/// a sink connects with its first message, a source when it is first asked. `main` ends with
-/// [`close`](Self::close).
+/// a sink connects with its first message, a source when it is first asked. Only a sink with a
+/// [`spool`](crate::ServiceConfig::spool) reads that, and connects at once if its last life has left something to
+/// deliver. `main` ends with [`close`](Self::close).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -56,6 +63,8 @@ pub struct SinkFactory {
     registry: Arc<dyn Registry>,
     lazy: LazyConfig,
     made: Mutex<Made>,
+    /// Whose turn it is to open spools.
+    opening: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What the factory has made.
@@ -91,6 +100,7 @@ impl SinkFactory {
             registry: Arc::new(registry),
             lazy: LazyConfig::default(),
             made: Mutex::default(),
+            opening: Arc::default(),
         }
     }
 
@@ -106,7 +116,9 @@ impl SinkFactory {
     /// # Errors
     ///
     /// [`SinkError::UnknownService`] with the names there are; [`SinkError::InvalidConfig`] when it cannot be
-    /// made as configured, a composite that contains itself included; [`SinkError::Closed`] after `close`.
+    /// made as configured, a composite that contains itself included; [`SinkError::Io`] when its spool cannot be
+    /// opened: another process has it, it is damaged, or it is not for this user alone; [`SinkError::Closed`] after
+    /// `close`.
     ///
     /// # Cancel safety
     ///
@@ -116,11 +128,12 @@ impl SinkFactory {
             return Ok(sink);
         }
         let services = self.look_up_with_targets(service_name).await?;
+        let (mut spools, _turn) = self.open_spools(&services).await?;
         // From here on nothing waits: two callers of one name cannot make two sinks.
         let mut made = self.made.lock();
         for (name, config) in &services {
             if made.sink(name)?.is_none() {
-                let sink = self.make(name, config, &made.sinks)?;
+                let sink = self.make(name, config, &made.sinks, &mut spools)?;
                 made.sinks.insert(name.clone(), sink);
             }
         }
@@ -285,10 +298,12 @@ impl SinkFactory {
         name: &str,
         config: &ServiceConfig,
         sinks: &BTreeMap<String, Arc<dyn MessageSink>>,
+        spools: &mut Spools,
     ) -> Result<Arc<dyn MessageSink>, SinkError> {
+        let mut link = || self.link(name, config, spools.remove(name));
         Ok(match &config.kind {
-            SinkType::Relay => Arc::new(RelaySink::from_link(self.link(name, config)?)),
-            SinkType::Direct => Arc::new(DirectSink::from_link(self.link(name, config)?)),
+            SinkType::Relay => Arc::new(RelaySink::from_link(link()?)),
+            SinkType::Direct => Arc::new(DirectSink::from_link(link()?)),
             SinkType::Composite { pattern, targets } => {
                 let targets = targets
                     .iter()
@@ -303,13 +318,19 @@ impl SinkFactory {
         })
     }
 
-    fn link(&self, name: &str, config: &ServiceConfig) -> Result<Link, SinkError> {
+    fn link(
+        &self,
+        name: &str,
+        config: &ServiceConfig,
+        spool: Option<(Spool, Recovered)>,
+    ) -> Result<Link, SinkError> {
         let target = reachable(name, config)?;
         let endpoint = target.endpoint();
         let link = LinkConfig {
             service: name.into(),
             asks_for: name.into(),
             endpoint: endpoint.to_string().into(),
+            checksummed: endpoint.is_checksummed(),
             limits: Limits {
                 messages: config.buffer_size,
                 bytes: config.buffer_bytes,
@@ -327,7 +348,10 @@ impl SinkFactory {
             idle_timeout: config.idle_timeout,
             drain_timeout: config.drain_timeout,
         };
-        Ok(Link::new(link, Box::new(target)))
+        match spool {
+            None => Ok(Link::new(link, Box::new(target))),
+            Some((spool, recovered)) => Link::spooled(link, Box::new(target), spool, recovered),
+        }
     }
 }
 

@@ -186,7 +186,7 @@ async fn told_to_stop(shared: &Shared) {
 
 /// Dials and greets: rule P2, and P3 and P4 for the answer.
 async fn open(shared: &Shared) -> Result<Host, SinkError> {
-    let checksummed = shared.config.limits.checksummed;
+    let checksummed = shared.config.checksummed;
     let reach = async {
         let line = shared.dial.dial().await?;
         greet(line, hello_of(shared), &[], checksummed).await
@@ -221,7 +221,9 @@ async fn open(shared: &Shared) -> Result<Host, SinkError> {
         })?;
     lane.consumers = Some(welcome.consumers);
     lane.connects_made += 1;
+    let (acknowledged, is_all) = (lane.outbox.first_owed() - 1, lane.outbox.is_empty());
     drop(lane);
+    shared.note_acknowledged(acknowledged, is_all);
     // What the welcome acknowledged may be what somebody waits for.
     shared.changed.notify_waiters();
     Ok(host)

@@ -2,9 +2,7 @@
 
 use crate::error::{Failure, Phase as ErrorPhase, SinkError};
 use crate::message::Message;
-use crate::outbox::{Appended, Ledger, Limits, Outbox};
-use crate::randomness::random;
-use crate::wire::SessionId;
+use crate::outbox::{Appended, Ledger, Outbox};
 
 /// Where a link is on its way to its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,9 +71,9 @@ pub(super) enum Offer {
 }
 
 impl Lane {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) const fn new(outbox: Outbox) -> Self {
         Self {
-            outbox: Outbox::new(SessionId(random()), limits),
+            outbox,
             phase: Phase::Asleep,
             running: false,
             parked: false,
@@ -200,12 +198,17 @@ impl Lane {
         }
     }
 
-    /// Closes for good; returns how many messages that gives up.
-    pub(super) fn close(&mut self) -> u64 {
+    /// Closes for good; returns how many messages are left: given up, or where they are kept still waiting for the
+    /// next life.
+    pub(super) fn close(&mut self, keeps: bool) -> u64 {
         self.closing = true;
-        let given_up = self.outbox.give_up();
+        let left = if keeps {
+            self.outbox.ledger().waiting
+        } else {
+            self.outbox.give_up()
+        };
         self.outbox.shrink();
         self.phase = Phase::Closed;
-        given_up
+        left
     }
 }

@@ -14,6 +14,7 @@
 mod driver;
 mod lane;
 mod pump;
+mod spooled;
 mod waiter;
 
 use std::sync::{Arc, OnceLock};
@@ -27,14 +28,17 @@ use tokio::time::Instant;
 
 use self::lane::{Lane, Offer};
 pub(crate) use self::lane::{Phase, Snapshot};
+use self::spooled::Spooled;
 use self::waiter::{Waiter, until};
 use crate::backoff::LazyConfig;
 use crate::dialer::Dialer;
 use crate::domain::Admission;
 use crate::error::{self, Failure, SinkError, TrySendError};
 use crate::message::Message;
-use crate::outbox::{Ledger, Limits};
+use crate::outbox::{Ledger, Limits, Outbox};
+use crate::randomness::random;
 use crate::transport::dial::Dial;
+use crate::wire::SessionId;
 
 /// Where a link leads and how it behaves.
 #[derive(Clone, Debug)]
@@ -44,6 +48,8 @@ pub(crate) struct LinkConfig {
     pub(crate) asks_for: Arc<str>,
     /// The endpoint as written, for errors.
     pub(crate) endpoint: Arc<str>,
+    /// Whether what is said over a connection carries checksums.
+    pub(crate) checksummed: bool,
     pub(crate) limits: Limits,
     pub(crate) admission: Admission,
     pub(crate) lazy: LazyConfig,
@@ -62,6 +68,8 @@ struct Shared {
     config: LinkConfig,
     dial: Box<dyn Dial>,
     lane: Mutex<Lane>,
+    /// Where what is accepted is written first.
+    spooled: Option<Spooled>,
     /// Lies here while no driver runs, so that failures are remembered over a sleep.
     dialer: Mutex<Option<Dialer>>,
     /// There is something for the driver to do.
@@ -75,13 +83,24 @@ struct Shared {
 impl Link {
     /// Makes a sleeping link; opens nothing.
     pub(crate) fn new(config: LinkConfig, dial: Box<dyn Dial>) -> Self {
+        let outbox = Outbox::new(SessionId(random()), config.limits);
+        Self::with(config, dial, outbox, None)
+    }
+
+    fn with(
+        config: LinkConfig,
+        dial: Box<dyn Dial>,
+        outbox: Outbox,
+        spooled: Option<Spooled>,
+    ) -> Self {
         let runtime = OnceLock::new();
         if let Ok(handle) = Handle::try_current() {
             runtime.get_or_init(|| handle);
         }
         Self {
             shared: Arc::new(Shared {
-                lane: Mutex::new(Lane::new(config.limits)),
+                lane: Mutex::new(Lane::new(outbox)),
+                spooled,
                 dialer: Mutex::new(Some(Dialer::new(config.lazy.clone()))),
                 dial,
                 owed: Notify::new(),
@@ -117,6 +136,9 @@ impl Link {
     #[inline]
     pub(crate) fn try_accept(&self, message: Message) -> Result<(), TrySendError> {
         let shared = &self.shared;
+        if let Some(spooled) = &shared.spooled {
+            return self.try_accept_spooled(spooled, message);
+        }
         if let Err(refusal) = shared.config.admission.check(&message) {
             shared.lane.lock().refused += 1;
             return Err(TrySendError::Refused(SinkError::refused(
@@ -150,6 +172,9 @@ impl Link {
     ///
     /// Dropped early, the message was not accepted.
     pub(crate) async fn accept(&self, mut message: Message) -> Result<(), SinkError> {
+        if let Some(spooled) = &self.shared.spooled {
+            return self.accept_spooled(spooled, vec![message]).await;
+        }
         let deadline = Instant::now().checked_add(self.shared.config.lazy.wait_timeout);
         let waiter = Waiter::new(&self.shared);
         loop {
@@ -175,6 +200,9 @@ impl Link {
     ///
     /// Dropped early, some were accepted and the rest is gone with the future.
     pub(crate) async fn accept_batch(&self, messages: Vec<Message>) -> Result<(), SinkError> {
+        if let Some(spooled) = &self.shared.spooled {
+            return self.accept_spooled(spooled, messages).await;
+        }
         let mut messages = messages.into_iter();
         while let Some(message) = messages.next() {
             let sent = match self.try_accept(message) {
@@ -276,11 +304,11 @@ impl Link {
     pub(crate) async fn close(&self, within: Duration) {
         self.shared.lane.lock().closing = true;
         self.shared.changed.notify_waiters();
-        self.flush(within.saturating_sub(goodbye(within))).await;
+        self.flush(within.saturating_sub(2 * goodbye(within))).await;
         self.shared.lane.lock().ask_to_rest();
         self.stop(goodbye(within)).await;
-        let given_up = self.shared.lane.lock().close();
-        self.shared.tell_given_up(given_up);
+        self.shared.sync_spool(goodbye(within)).await;
+        self.shared.leave();
         self.shared.changed.notify_waiters();
     }
 
@@ -300,8 +328,7 @@ impl Link {
 impl Drop for Link {
     /// Without a runtime and without blocking: what is still owed is given up, counted and told.
     fn drop(&mut self) {
-        let given_up = self.shared.lane.lock().close();
-        self.shared.tell_given_up(given_up);
+        self.shared.leave();
         self.shared.abort();
     }
 }
@@ -351,13 +378,6 @@ impl Shared {
     fn abort(&self) {
         if let Some(task) = self.task.lock().take() {
             task.abort();
-        }
-    }
-
-    fn tell_given_up(&self, given_up: u64) {
-        if given_up > 0 {
-            let service = &self.config.service;
-            tracing::warn!(%service, undelivered = given_up, "closed with messages that were not delivered");
         }
     }
 }

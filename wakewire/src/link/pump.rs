@@ -63,7 +63,7 @@ pub(super) async fn run(shared: &Shared, host: Host) -> (End, bool) {
 }
 
 async fn write(shared: &Shared, signals: &Signals, mut writer: Writer) -> End {
-    let checksummed = shared.config.limits.checksummed;
+    let checksummed = shared.config.checksummed;
     let mut pieces: Vec<Bytes> = Vec::new();
     let mut control = BytesMut::new();
     loop {
@@ -152,7 +152,10 @@ async fn read(shared: &Shared, signals: &Signals, mut reader: Reader) -> End {
                 }
                 lane.consumers = Some(u32::from(header.message_type));
                 let told = lane.waiters > 0;
+                let acknowledged = lane.outbox.first_owed() - 1;
+                let is_all = lane.outbox.is_empty();
                 drop(lane);
+                shared.note_acknowledged(acknowledged, is_all);
                 if told {
                     shared.changed.notify_waiters();
                 }

@@ -17,7 +17,7 @@ use std::ops::AddAssign;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ledger {
-    /// Taken from callers with `Ok`.
+    /// Taken from callers with `Ok`. With a spool also what an earlier life has left there, which waits.
     pub accepted: u64,
     /// Acknowledged by those who are waited for.
     pub delivered: u64,
@@ -28,7 +28,7 @@ pub struct Ledger {
     pub dropped: Dropped,
     /// Given up because the sink was closed or dropped before they were delivered.
     pub undelivered: u64,
-    /// Still owed.
+    /// Still owed. With a spool also after the sink was closed: the next life sends it.
     pub waiting: u64,
 }
 

@@ -8,7 +8,9 @@
 
 mod doubt;
 mod ledger;
+mod overflow;
 mod segment;
+mod spooled;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +57,8 @@ pub(crate) struct Outbox {
     cursor: u64,
     /// The highest sequence ever handed to a connection: nothing above it can be acknowledged.
     sent: u64,
+    /// The highest sequence that may be handed to a connection.
+    ready: u64,
     /// Everything up to here has left the log.
     released: u64,
     /// At most once: what was written and is not confirmed yet.
@@ -94,6 +98,7 @@ impl Outbox {
             next: 1,
             cursor: 1,
             sent: 0,
+            ready: u64::MAX,
             released: 0,
             doubt: Doubt::new(limits.loses_frames),
             held: 0,
@@ -132,7 +137,7 @@ impl Outbox {
 
     /// Returns whether there are frames that the connection has not taken.
     pub(crate) const fn has_unsent(&self) -> bool {
-        self.cursor < self.next
+        self.cursor < self.next && self.cursor <= self.ready
     }
 
     /// Returns whether `written` must be called after a write.
@@ -211,12 +216,15 @@ impl Outbox {
             .partition_point(|segment| segment.last() < self.cursor);
         while taken < limit {
             let Some(segment) = self.sealed.get(index) else {
-                if self.tail.is_empty() {
+                if self.tail.is_empty() || self.tail_first > self.ready {
                     break;
                 }
                 self.seal();
                 continue;
             };
+            if segment.last() > self.ready {
+                break;
+            }
             let bytes = segment.from(self.cursor);
             self.cursor = segment.last() + 1;
             self.sent = self.sent.max(segment.last());
@@ -300,9 +308,14 @@ impl Outbox {
     }
 
     fn has_room(&self, length: usize) -> bool {
-        self.held == 0
-            || (self.held < self.limits.messages as u64
-                && self.sealed_bytes + self.tail.len() + length <= self.limits.bytes)
+        self.has_room_behind(0, length)
+    }
+
+    /// Returns whether there is room for one more behind so many, all of them of so many bytes.
+    fn has_room_behind(&self, count: u64, bytes: usize) -> bool {
+        self.held + count == 0
+            || (self.held + count < self.limits.messages as u64
+                && self.sealed_bytes + self.tail.len() + bytes <= self.limits.bytes)
     }
 
     /// What is behind us can always be named again, also when it was given up without being sent.
@@ -358,32 +371,6 @@ impl Outbox {
         self.seal();
         self.tail.reserve(length.max(self.tail_size));
         self.tail_size = (self.tail_size * 2).min(LARGEST_TAIL);
-    }
-
-    fn drop_oldest(&mut self, length: usize) {
-        if self.cursor >= self.tail_first {
-            self.seal();
-        }
-        while !self.has_room(length) {
-            let index = self
-                .sealed
-                .partition_point(|segment| segment.last() < self.cursor);
-            let Some(segment) = self.sealed.get_mut(index) else {
-                if self.tail.is_empty() {
-                    return;
-                }
-                self.seal();
-                continue;
-            };
-            // At most once a connection takes whole segments, so this one is not under way in part.
-            self.sealed_bytes -= segment.drop_first();
-            self.held -= 1;
-            self.counts.dropped.oldest += 1;
-            self.cursor = segment.first_owed();
-            if segment.owed() == 0 {
-                self.sealed.remove(index);
-            }
-        }
     }
 }
 

@@ -21,6 +21,10 @@ impl Segment {
         }
     }
 
+    pub(super) fn into_run(self) -> Run {
+        self.run
+    }
+
     pub(super) const fn last(&self) -> u64 {
         self.run.last
     }

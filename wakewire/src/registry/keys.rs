@@ -2,7 +2,7 @@
 
 use super::limits;
 use super::service::{COMPOSITE, CompositePattern, DIRECT, RELAY, WithoutConsumers};
-use crate::delivery::{Delivery, WhenFull};
+use crate::delivery::{Delivery, Fsync, WhenFull};
 use crate::domain::{Domain, PrecisionContext};
 use crate::security::TlsMode;
 
@@ -36,7 +36,7 @@ pub(super) enum Shape {
     Flag,
     /// A table of strings.
     Strings,
-    /// The absolute path of a file.
+    /// The absolute path of a file or directory.
     Path,
     /// The name of an environment variable.
     Variable,
@@ -96,6 +96,8 @@ pub(super) const KEYS: &[Key] = &[
     optional("buffer_size", LINKS, whole(1, limits::BUFFER_MESSAGES)),
     optional("buffer_bytes", LINKS, whole(1, limits::BUFFER_BYTES)),
     optional("when_full", LINKS, Shape::Word(OVERFLOWS)),
+    optional("spool", LINKS, Shape::Path),
+    optional("fsync", LINKS, Shape::Word(FSYNCS)),
     optional("max_message_bytes", LINKS, whole(1, limits::MESSAGE_BYTES)),
     optional("idle_timeout_secs", LINKS, or_zero(limits::SECONDS)),
     optional("drain_timeout_secs", LINKS, or_zero(limits::SECONDS)),
@@ -169,8 +171,6 @@ pub(super) const KEYS: &[Key] = &[
         whole(limits::INBOUND_BYTES, limits::BUFFER_BYTES),
     ),
     optional("metadata", ALL, Shape::Strings),
-    optional("spool", LINKS, Shape::Later),
-    optional("fsync", LINKS, Shape::Later),
     optional("cursor", LINKS, Shape::Later),
 ];
 
@@ -194,6 +194,11 @@ const OVERFLOWS: &[&str] = &[
     WhenFull::Reject.name(),
     WhenFull::DropNewest.name(),
     WhenFull::DropOldest.name(),
+];
+const FSYNCS: &[&str] = &[
+    Fsync::Never.name(),
+    Fsync::Interval.name(),
+    Fsync::BeforeAccept.name(),
 ];
 const DOMAINS: &[&str] = &[
     Domain::MarketData.name(),

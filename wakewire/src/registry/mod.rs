@@ -28,6 +28,7 @@ mod service;
 mod settings;
 mod socket;
 mod sound;
+mod spool;
 mod value;
 
 use std::fmt;

@@ -129,6 +129,7 @@ fn every_key_that_is_taken_changes_something() {
         // Some are taken in company only.
         let (endpoint, company) = match key.name {
             "allow_uids" => ("unix:///tmp/x.sock", ""),
+            "fsync" => (TCP, "spool = '/tmp'"),
             "cert" => (TCP, "key = '/k'"),
             "key" => (TCP, "cert = '/c'"),
             "client_ca" => (TCP, "tls = 'require'\ncert = '/c'\nkey = '/k'"),

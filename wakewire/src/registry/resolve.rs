@@ -12,8 +12,8 @@ use super::service::{
     COMPOSITE, CompositePattern, DIRECT, RELAY, ServiceConfig, SinkType, WithoutConsumers,
 };
 use super::value::Value;
-use super::{limits, protection, socket};
-use crate::delivery::{Delivery, WhenFull};
+use super::{limits, protection, socket, spool};
+use crate::delivery::{Delivery, Fsync, WhenFull};
 use crate::domain::{Domain, PrecisionContext};
 use crate::endpoint::{Endpoint, Scheme};
 use crate::wire::text;
@@ -34,6 +34,7 @@ pub(super) fn service(raw: &RawService, findings: &mut Findings) -> Option<Servi
     check_delays(&config, raw, findings);
     check_delivery(&config, raw, findings);
     check_sizes(&config, raw, findings);
+    spool::check(&config, raw, findings);
     check_consumers(raw, findings);
     protection::check(&config, raw, findings);
     check_targets(raw, findings);
@@ -154,6 +155,11 @@ fn set(config: &mut ServiceConfig, raw: &RawService) {
     put(
         &mut config.when_full,
         raw.one_of("when_full", WhenFull::ALL, WhenFull::name),
+    );
+    config.spool = raw.file("spool");
+    put(
+        &mut config.fsync,
+        raw.one_of("fsync", Fsync::ALL, Fsync::name),
     );
     put(&mut config.max_message_bytes, raw.size("max_message_bytes"));
     let idle = raw.seconds("idle_timeout_secs");

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::lazy::LazySettings;
 use crate::backoff::LazyConfig;
-use crate::delivery::{Delivery, WhenFull};
+use crate::delivery::{Delivery, Fsync, WhenFull};
 use crate::domain::{Domain, PrecisionContext};
 use crate::endpoint::Endpoint;
 use crate::security::{ListenLimits, Security};
@@ -57,6 +58,12 @@ pub struct ServiceConfig {
     pub buffer_bytes: usize,
     /// What gives way when the buffer is full. Default [`WhenFull::Block`].
     pub when_full: WhenFull,
+    /// The directory in which a sink keeps what it accepts until it is delivered, so that a process that is killed
+    /// loses nothing; each service has one of its own in it. One process at a time sends from it. Default `None`: in
+    /// memory alone. Only at least once.
+    pub spool: Option<PathBuf>,
+    /// With a spool, when it is on the disk itself. Default [`Fsync::Interval`].
+    pub fsync: Fsync,
     /// The largest payload taken. Default 1 MiB; over `udp` 1200 bytes, which every path takes in one piece, and
     /// 64,000 at most.
     pub max_message_bytes: usize,
@@ -138,6 +145,8 @@ impl ServiceConfig {
             buffer_size: 10_000,
             buffer_bytes: 8 << 20,
             when_full: WhenFull::default(),
+            spool: None,
+            fsync: Fsync::default(),
             max_message_bytes,
             idle_timeout: Some(Duration::from_secs(50)),
             drain_timeout: Duration::from_secs(5),

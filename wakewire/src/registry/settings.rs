@@ -55,7 +55,7 @@ impl ServiceConfig {
             .collect()
     }
 
-    fn of_link(&self) -> [Setting; 10] {
+    fn of_link(&self) -> [Setting; 12] {
         let endpoint = self.endpoint.as_ref().map(ToString::to_string);
         let idle = self.idle_timeout.unwrap_or_default();
         [
@@ -64,6 +64,11 @@ impl ServiceConfig {
             ("buffer_size", whole(self.buffer_size)),
             ("buffer_bytes", whole(self.buffer_bytes)),
             ("when_full", Some(text(self.when_full.name()))),
+            ("spool", self.spool.as_deref().map(path_text)),
+            (
+                "fsync",
+                self.spool.is_some().then(|| text(self.fsync.name())),
+            ),
             ("max_message_bytes", whole(self.max_message_bytes)),
             ("idle_timeout_secs", Some(seconds(idle))),
             ("drain_timeout_secs", Some(seconds(self.drain_timeout))),

@@ -43,6 +43,7 @@ pub(super) fn link(
         service: endpoint.into(),
         asks_for: "".into(),
         endpoint: endpoint.into(),
+        checksummed: parsed.is_checksummed(),
         limits: Limits {
             messages: buffer_size,
             bytes: BUFFER_BYTES,
@@ -132,6 +133,7 @@ fn report(link: &Link) -> Report {
     } = link.snapshot();
     let name = &*link.config().service;
     let mut sink = SinkReport::new(name, ledger, last_error.map(|error| error.to_string()));
+    sink.kept_in = link.kept_in().map(Into::into);
     sink.connects = connects;
     sink.wakes = wakes;
     Report::over([sink])

@@ -13,6 +13,7 @@ pub use self::pool::{PoolConfig, PoolStats};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -118,8 +119,8 @@ pub trait MessageSink: Send + Sync + fmt::Debug {
         self.metadata().state
     }
 
-    /// Closes the sink for good: what is not delivered within this time is given up, counted and reported;
-    /// every later send gets `Closed`. [`SinkFactory::close`](crate::SinkFactory::close) calls it.
+    /// Closes the sink for good: what is not delivered within this time is given up, counted and reported, or
+    /// with a spool stays there and is reported as waiting; every later send gets `Closed`. [`SinkFactory::close`](crate::SinkFactory::close) calls it.
     fn close(&self, within: Duration) -> Flushing<'_> {
         self.flush(within)
     }
@@ -272,7 +273,7 @@ pub struct Report {
     pub in_doubt: u64,
     /// Given up.
     pub undelivered: u64,
-    /// Still owed.
+    /// Still owed; of a closed sink what its spool keeps.
     pub waiting: u64,
     /// The same by sink, with the whole ledger.
     pub per_sink: Vec<SinkReport>,
@@ -288,6 +289,8 @@ pub struct SinkReport {
     pub ledger: Ledger,
     /// Why something is not delivered, where that is known.
     pub last_error: Option<String>,
+    /// The directory of its spool: what waits there is kept when the sink is closed, and sent by its next life.
+    pub kept_in: Option<PathBuf>,
     /// Connections made since the sink was made: each wake that succeeds and each heal is one.
     pub connects: u64,
     /// Times that a message, or `connect()`, woke the sink from its sleep.
@@ -301,6 +304,7 @@ impl SinkReport {
             name: name.into(),
             ledger,
             last_error,
+            kept_in: None,
             connects: 0,
             wakes: 0,
         }

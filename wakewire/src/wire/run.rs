@@ -46,6 +46,15 @@ impl Run {
         self.last + 1 - self.first
     }
 
+    /// Returns the length of the largest frame; walks over their headers.
+    pub(crate) fn largest_frame(&self) -> usize {
+        let (mut run, mut largest) = (self.clone(), 0);
+        while let Some(frame) = run.pop() {
+            largest = largest.max(frame.len());
+        }
+        largest
+    }
+
     /// Drops the frames before `sequence`; walks over their headers, so it costs by the frame. A run that ends
     /// before it is left empty (`first = last + 1`).
     pub(crate) fn skip_to(&mut self, sequence: u64) {

@@ -87,7 +87,8 @@ impl Scanner {
         header.filter(|header| header.frame_length() == bytes.len())
     }
 
-    fn whole_frame(&self, bytes: &[u8]) -> Result<Option<Header>, ProtocolError> {
+    /// Reads the header of the frame at the front; `None` when it is not there to its end.
+    pub(crate) fn whole_frame(&self, bytes: &[u8]) -> Result<Option<Header>, ProtocolError> {
         let Some((head, rest)) = bytes.split_first_chunk::<HEADER>() else {
             return Ok(None);
         };

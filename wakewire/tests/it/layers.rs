@@ -20,7 +20,7 @@ const ROWS: &[&[&str]] = &[
     &["domain", "delivery", "security"],
     &["error"],
     &["wire"],
-    &["outbox"],
+    &["outbox", "spool"],
     &["transport"],
     &["dialer"],
     &["link"],
@@ -68,6 +68,7 @@ const NOT_PURE: &[&str] = &[
     "registry/file.rs",
     "registry/material.rs",
     "registry/socket.rs",
+    "registry/spool.rs",
 ];
 
 const PURE_WORDS: &str = "No I/O, no clock.";

@@ -31,6 +31,7 @@ mod names;
 mod registry;
 mod relay;
 mod requests;
+mod spool;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;

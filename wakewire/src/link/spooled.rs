@@ -1,0 +1,426 @@
+//! A link whose messages are on a disk before they are accepted.
+//!
+//! They are appended and written under the lane's lock, so that no connection has a message that the file lacks: its
+//! number would be given once more after a crash. Syncing is done by the runtime's blocking threads, without a lock;
+//! all who write while it goes on share the next one.
+
+use std::io;
+use std::path::Path;
+use std::slice;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::lane::Lane;
+use super::waiter::{Waiter, until};
+use super::{Link, LinkConfig, Phase, Shared};
+use crate::delivery::Fsync;
+use crate::error::{Phase as ErrorPhase, SinkError, TrySendError};
+use crate::message::Message;
+use crate::outbox::Outbox;
+use crate::randomness::random;
+use crate::spool::Spool;
+use crate::spool::journal::{Unsynced, is_full};
+use crate::spool::recovery::Recovered;
+use crate::transport::dial::Dial;
+use crate::wire::SessionId;
+
+/// A spool, and who waits for it to be synced.
+pub(super) struct Spooled {
+    spool: Spool,
+    group: Mutex<Group>,
+}
+
+/// Those who have written since the last syncing began.
+struct Group {
+    outcome: watch::Sender<Option<Outcome>>,
+    /// A task syncs, or will.
+    syncs: bool,
+}
+
+type Outcome = Result<(), SinkError>;
+
+/// How to hear of it.
+type Hearing = watch::Receiver<Option<Outcome>>;
+
+/// Why messages were not taken over.
+enum Unkept {
+    WouldWait,
+    Refused(SinkError),
+}
+
+impl Spooled {
+    pub(super) fn new(spool: Spool) -> Self {
+        let group = Group {
+            outcome: watch::Sender::new(None),
+            syncs: false,
+        };
+        Self {
+            spool,
+            group: Mutex::new(group),
+        }
+    }
+
+    /// Sees to it that what was just written is synced; returns how to wait for that, if it is to be waited for.
+    fn joined(&self, shared: &Arc<Shared>, runtime: &Handle) -> Option<Hearing> {
+        if self.spool.fsync() == Fsync::Never {
+            return None;
+        }
+        let waits = self.spool.fsync() == Fsync::BeforeAccept;
+        let mut group = self.group.lock();
+        let outcome = waits.then(|| group.outcome.subscribe());
+        if !group.syncs {
+            group.syncs = true;
+            if waits {
+                runtime.spawn(commit(Arc::clone(shared)));
+            } else {
+                runtime.spawn(sync_later(Arc::downgrade(shared)));
+            }
+        }
+        outcome
+    }
+}
+
+impl Link {
+    /// Makes one that keeps what it accepts in a spool, and goes on with what that has kept; awake if that is
+    /// anything.
+    pub(crate) fn spooled(
+        mut config: LinkConfig,
+        dial: Box<dyn Dial>,
+        spool: Spool,
+        recovered: Recovered,
+    ) -> Result<Self, SinkError> {
+        // In a file each frame needs one, wherever it goes from there.
+        config.limits.checksummed = true;
+        let Recovered {
+            acked,
+            next,
+            runs,
+            session,
+            ..
+        } = recovered;
+        let session = session.unwrap_or_else(|| SessionId(random()));
+        let mut outbox = Outbox::recovered(session, config.limits, (acked, next), runs);
+        if spool.fsync() == Fsync::BeforeAccept {
+            outbox.hold_back();
+        }
+        let is_owed = !outbox.is_empty();
+        let link = Self::with(config, dial, outbox, Some(Spooled::new(spool)));
+        if is_owed {
+            link.shared.wake(link.shared.lane.lock())?;
+        }
+        Ok(link)
+    }
+
+    /// Returns where what waits is kept over the end of the process.
+    pub(crate) fn kept_in(&self) -> Option<&Path> {
+        Some(self.shared.spooled.as_ref()?.spool.path())
+    }
+
+    /// Takes the message over if it can be written and need not be synced.
+    #[cold]
+    pub(super) fn try_accept_spooled(
+        &self,
+        spooled: &Spooled,
+        message: Message,
+    ) -> Result<(), TrySendError> {
+        if spooled.spool.fsync() == Fsync::BeforeAccept {
+            return Err(TrySendError::WouldWait(message));
+        }
+        match self.keep(spooled, slice::from_ref(&message)) {
+            Ok(_) => Ok(()),
+            Err(Unkept::WouldWait) => Err(TrySendError::WouldWait(message)),
+            Err(Unkept::Refused(error)) => Err(TrySendError::Refused(error.returning(message))),
+        }
+    }
+
+    /// Takes these over in order, with one write as many as there is room for; waits for room and for the disk.
+    /// What is not accepted comes back in the error.
+    pub(super) async fn accept_spooled(
+        &self,
+        spooled: &Spooled,
+        messages: Vec<Message>,
+    ) -> Result<(), SinkError> {
+        let mut accepted = 0;
+        while let Some(rest) = messages.get(accepted..).filter(|rest| !rest.is_empty()) {
+            match self.keep_some(spooled, rest).await {
+                Ok(count) => accepted += count,
+                Err(error) => {
+                    let mut refused = messages.into_iter().skip(accepted);
+                    let error = match refused.next() {
+                        Some(message) => error.returning(message),
+                        None => error,
+                    };
+                    return Err(error.returning_rest(refused.collect()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over as many as there is room for, one at least; returns how many.
+    async fn keep_some(&self, spooled: &Spooled, messages: &[Message]) -> Result<usize, SinkError> {
+        let shared = &self.shared;
+        let deadline = Instant::now().checked_add(shared.config.lazy.wait_timeout);
+        let waiter = Waiter::new(shared);
+        loop {
+            let changed = shared.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.keep(spooled, messages) {
+                Ok((count, None)) => return Ok(count),
+                Ok((count, Some(mut outcome))) => {
+                    let outcome = match outcome.wait_for(Option::is_some).await {
+                        Ok(outcome) => outcome.clone(),
+                        Err(_) => None,
+                    };
+                    let closed = || Err(SinkError::Closed(shared.failure()));
+                    return outcome.unwrap_or_else(closed).map(|()| count);
+                }
+                Err(Unkept::Refused(error)) => return Err(error),
+                Err(Unkept::WouldWait) => {}
+            }
+            if !until(deadline, changed).await {
+                let mut lane = waiter.shared.lane.lock();
+                lane.refused += 1;
+                return Err(lane.full(shared.failure()));
+            }
+        }
+    }
+
+    /// Writes as many as there is room for; returns how many, and how to wait until they are synced.
+    fn keep(
+        &self,
+        spooled: &Spooled,
+        messages: &[Message],
+    ) -> Result<(usize, Option<Hearing>), Unkept> {
+        let shared = &self.shared;
+        let refusals = messages
+            .iter()
+            .map(|message| shared.config.admission.check(message).err());
+        let fit = refusals.clone().take_while(Option::is_none).count();
+        if fit == 0 {
+            shared.lane.lock().refused += 1;
+            let refusal = refusals.into_iter().next().flatten().zip(messages.first());
+            return Err(Unkept::Refused(match refusal {
+                Some((refusal, message)) => {
+                    SinkError::refused(refusal, shared.failure(), message.clone())
+                }
+                None => SinkError::SendFailed(shared.failure()),
+            }));
+        }
+        let Some(runtime) = shared.runtime() else {
+            shared.lane.lock().refused += 1;
+            return Err(Unkept::Refused(shared.no_runtime()));
+        };
+        let mut lane = shared.lane.lock();
+        if lane.closing || lane.lost {
+            lane.refused += 1;
+            return Err(Unkept::Refused(lane.refusal(shared.failure())));
+        }
+        let before = lane.outbox.last();
+        let (count, bytes) = lane.outbox.append_run(&messages[..fit]);
+        if count == 0 && !lane.outbox.rejects() {
+            return Err(Unkept::WouldWait);
+        }
+        if count == 0 {
+            lane.refused += 1;
+            return Err(Unkept::Refused(lane.full(shared.failure())));
+        }
+        let outbox = &lane.outbox;
+        if let Err(error) = spooled.spool.write(outbox.last() + 1, outbox.newest(bytes)) {
+            lane.outbox.retract(before);
+            lane.refused += 1;
+            drop(lane);
+            return Err(Unkept::Refused(shared.not_kept(&spooled.spool, &error)));
+        }
+        let outcome = spooled.joined(shared, runtime);
+        if lane.needs_nobody() || outcome.is_some() {
+            // What is not synced yet is nothing to wake for.
+            return Ok((count, outcome));
+        }
+        shared.wake(lane).map_err(Unkept::Refused)?;
+        Ok((count, None))
+    }
+}
+
+impl Shared {
+    /// Tells the spool what was acknowledged.
+    pub(super) fn note_acknowledged(&self, acknowledged: u64, is_all: bool) {
+        if let Some(spooled) = &self.spooled {
+            spooled.spool.acknowledged(acknowledged, is_all);
+        }
+    }
+
+    /// Waits until everything is on the disk itself, at most this long; it goes on behind our back.
+    pub(super) async fn sync_spool(&self, within: Duration) {
+        let Some(spooled) = &self.spooled else {
+            return;
+        };
+        let done = async {
+            let (syncs, mut outcome) = {
+                let group = spooled.group.lock();
+                (group.syncs, group.outcome.subscribe())
+            };
+            match spooled.spool.fsync() {
+                // Whoever comes last is in this group.
+                Fsync::BeforeAccept if syncs => drop(outcome.wait_for(Option::is_some).await),
+                Fsync::BeforeAccept | Fsync::Never => {}
+                Fsync::Interval => {
+                    if let Some(unsynced) = spooled.spool.unsynced() {
+                        let (unsynced, synced) = synced(unsynced).await;
+                        drop(self.conclude(spooled, &mut self.lane.lock(), &unsynced, synced));
+                    }
+                }
+            }
+        };
+        if timeout(within, done).await.is_err() {
+            tracing::debug!(service = %self.config.service, "closed before its spool was synced");
+        }
+    }
+
+    /// Closes for good, and lets another process have the spool.
+    pub(super) fn leave(&self) {
+        let mut lane = self.lane.lock();
+        if lane.phase() == Phase::Closed {
+            return;
+        }
+        let left = lane.close(self.spooled.is_some());
+        drop(lane);
+        let service = &self.config.service;
+        if let Some(spooled) = &self.spooled {
+            spooled.spool.close();
+            if left > 0 {
+                let spool = spooled.spool.path().display();
+                tracing::info!(%service, %spool, kept = left, "closed; what was not delivered is kept for the next life");
+            }
+        } else if left > 0 {
+            tracing::warn!(%service, undelivered = left, "closed with messages that were not delivered");
+        }
+    }
+
+    /// Says why a message is not kept.
+    fn not_kept(&self, spool: &Spool, error: &io::Error) -> SinkError {
+        let place = spool.path().display();
+        let failure = self.failure().phase(ErrorPhase::Accept);
+        let failure = failure.because(format!("the spool in `{place}` does not take it: {error}"));
+        if is_full(error) {
+            let hint = "make room on that disk: what was accepted is kept, and sending goes on as soon as there is some";
+            return SinkError::BufferFull(failure.hint(hint));
+        }
+        SinkError::Io(
+            failure
+                .hint("look after that disk: what was accepted is kept, and each send tries again"),
+        )
+    }
+
+    /// Draws the conclusions of a syncing.
+    fn conclude(
+        &self,
+        spooled: &Spooled,
+        lane: &mut Lane,
+        unsynced: &Unsynced,
+        synced: io::Result<()>,
+    ) -> Outcome {
+        let reached = spooled.spool.has_synced(unsynced, synced.is_ok());
+        let holds_back = spooled.spool.fsync() == Fsync::BeforeAccept;
+        match synced {
+            Ok(()) => {
+                if holds_back {
+                    lane.outbox.ready(reached);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let refusal = self.not_kept(&spooled.spool, &error);
+                if holds_back {
+                    // What was written meanwhile is taken back with it.
+                    lane.outbox.retract(reached);
+                    lane.refused += 1;
+                    let mut group = spooled.group.lock();
+                    let further = std::mem::replace(&mut group.outcome, watch::Sender::new(None));
+                    further.send_replace(Some(Err(refusal.clone())));
+                }
+                let service = &self.config.service;
+                tracing::warn!(%service, spool = %spooled.spool.path().display(), %error, "not synced");
+                Err(refusal)
+            }
+        }
+    }
+}
+
+/// Syncs for those who wait, one group after the other, as long as there is one.
+async fn commit(shared: Arc<Shared>) {
+    let Some(spooled) = &shared.spooled else {
+        return;
+    };
+    loop {
+        let (unsynced, waiting) = {
+            let mut lane = shared.lane.lock();
+            lane.outbox.closed_up();
+            let mut group = spooled.group.lock();
+            let waiting = std::mem::replace(&mut group.outcome, watch::Sender::new(None));
+            let Some(unsynced) = spooled.spool.unsynced() else {
+                group.syncs = false;
+                waiting.send_replace(Some(Ok(())));
+                return;
+            };
+            (unsynced, waiting)
+        };
+        let (unsynced, synced) = synced(unsynced).await;
+        let mut lane = shared.lane.lock();
+        let outcome = shared.conclude(spooled, &mut lane, &unsynced, synced);
+        if lane.outbox.has_unsent()
+            && !lane.needs_nobody()
+            && let Err(error) = shared.wake(lane)
+        {
+            tracing::debug!(%error, "not woken");
+        }
+        waiting.send_replace(Some(outcome));
+        shared.changed.notify_waiters();
+    }
+}
+
+/// Syncs what is written until nothing has been for an interval; holds nothing alive meanwhile.
+async fn sync_later(link: Weak<Shared>) {
+    loop {
+        sleep(INTERVAL).await;
+        let Some(shared) = link.upgrade() else {
+            return;
+        };
+        let Some(spooled) = &shared.spooled else {
+            return;
+        };
+        let unsynced = {
+            let mut group = spooled.group.lock();
+            let unsynced = spooled.spool.unsynced();
+            group.syncs = unsynced.is_some();
+            unsynced
+        };
+        let Some(unsynced) = unsynced else {
+            return;
+        };
+        let (unsynced, synced) = synced(unsynced).await;
+        // What was accepted is accepted; that it is not safe yet has been said.
+        drop(shared.conclude(spooled, &mut shared.lane.lock(), &unsynced, synced));
+    }
+}
+
+/// Syncs on a thread that may block.
+async fn synced(unsynced: Unsynced) -> (Arc<Unsynced>, io::Result<()>) {
+    let unsynced = Arc::new(unsynced);
+    let there = Arc::clone(&unsynced);
+    let done = tokio::task::spawn_blocking(move || there.sync()).await;
+    (
+        unsynced,
+        done.unwrap_or_else(|error| Err(io::Error::other(error))),
+    )
+}
+
+/// How long what is written waits to be synced, with `fsync = "interval"`: short enough to lose little, long enough
+/// that a disk has other things to do.
+const INTERVAL: Duration = Duration::from_secs(1);
