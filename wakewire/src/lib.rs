@@ -78,7 +78,9 @@ pub use sink::direct::DirectSink;
 pub use sink::lazy::{LazyMessageSink, LazyMetrics};
 pub use sink::pool::LazyConnectionPool;
 pub use sink::relay::RelaySink;
-pub use sink::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata, SinkReport};
+pub use sink::{
+    ConnectionState, Flushing, MessageSink, Receipt, Report, Sending, SinkMetadata, SinkReport,
+};
 pub use source::{
     Batch, Delivered, Deliveries, MessageSource, MessageView, Missed, SourceStats, Start, Views,
 };

@@ -6,8 +6,10 @@
 //! A queue of messages was the alternative: one allocation and one reference count per message, and a second
 //! encoding after every reconnect.
 
+mod awaited;
 mod doubt;
 mod ledger;
+mod overflow;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,8 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use self::awaited::Awaited;
+pub(crate) use self::awaited::{Fate, Teller};
 use self::doubt::Doubt;
 pub use self::ledger::{Dropped, Ledger};
 use self::segment::Segment;
@@ -59,6 +63,7 @@ pub(crate) struct Outbox {
     released: u64,
     /// At most once: what was written and is not confirmed yet.
     doubt: Doubt,
+    awaited: Awaited,
     /// Frames held, sealed or not.
     held: u64,
     /// Bytes held in sealed segments.
@@ -96,6 +101,7 @@ impl Outbox {
             sent: 0,
             released: 0,
             doubt: Doubt::new(limits.loses_frames),
+            awaited: Awaited::default(),
             held: 0,
             sealed_bytes: 0,
             tail_size: SMALLEST_TAIL,
@@ -250,6 +256,7 @@ impl Outbox {
                 let released = self.release(seq);
                 self.counts.delivered += released;
                 self.cursor = self.cursor.max(seq + 1);
+                self.awaited.settle(seq, Fate::Delivered);
                 Ok(released)
             }
             Delivery::AtMostOnce => {
@@ -277,6 +284,7 @@ impl Outbox {
     pub(crate) fn disconnected(&mut self) {
         self.written();
         self.doubt.forget();
+        self.settle_written();
     }
 
     /// Gives up everything that is still owed; returns how many messages that were. What is under way at most
@@ -287,6 +295,7 @@ impl Outbox {
         let given_up = self.release(self.next - 1);
         self.counts.undelivered += given_up;
         self.cursor = self.next;
+        self.settle_the_rest();
         given_up
     }
 
@@ -297,12 +306,6 @@ impl Outbox {
             self.tail_size = SMALLEST_TAIL;
             self.sealed = VecDeque::new();
         }
-    }
-
-    fn has_room(&self, length: usize) -> bool {
-        self.held == 0
-            || (self.held < self.limits.messages as u64
-                && self.sealed_bytes + self.tail.len() + length <= self.limits.bytes)
     }
 
     /// What is behind us can always be named again, also when it was given up without being sent.
@@ -324,6 +327,10 @@ impl Outbox {
         let confirmed = self.doubt.confirm(seq);
         self.counts.in_doubt -= confirmed;
         self.counts.delivered += confirmed;
+        // Where frames get lost, a confirmation says nothing of those before it.
+        if !self.limits.loses_frames {
+            self.awaited.settle(seq, Fate::Delivered);
+        }
     }
 
     fn release(&mut self, seq: u64) -> u64 {
@@ -358,32 +365,6 @@ impl Outbox {
         self.seal();
         self.tail.reserve(length.max(self.tail_size));
         self.tail_size = (self.tail_size * 2).min(LARGEST_TAIL);
-    }
-
-    fn drop_oldest(&mut self, length: usize) {
-        if self.cursor >= self.tail_first {
-            self.seal();
-        }
-        while !self.has_room(length) {
-            let index = self
-                .sealed
-                .partition_point(|segment| segment.last() < self.cursor);
-            let Some(segment) = self.sealed.get_mut(index) else {
-                if self.tail.is_empty() {
-                    return;
-                }
-                self.seal();
-                continue;
-            };
-            // At most once a connection takes whole segments, so this one is not under way in part.
-            self.sealed_bytes -= segment.drop_first();
-            self.held -= 1;
-            self.counts.dropped.oldest += 1;
-            self.cursor = segment.first_owed();
-            if segment.owed() == 0 {
-                self.sealed.remove(index);
-            }
-        }
     }
 }
 

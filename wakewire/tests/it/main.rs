@@ -13,6 +13,7 @@
 )]
 
 mod composite;
+mod confirmed;
 mod connections;
 #[cfg(feature = "tls")]
 mod deadline;
