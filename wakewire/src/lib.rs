@@ -39,6 +39,7 @@
 
 mod backoff;
 pub mod connection;
+mod cursor;
 mod delivery;
 mod dialer;
 mod domain;
@@ -60,6 +61,7 @@ mod transport;
 mod wire;
 
 pub use backoff::LazyConfig;
+pub use cursor::{Cursor, Position, PositionError};
 pub use delivery::{Delivery, WhenFull};
 pub use domain::{Domain, PrecisionContext};
 pub use endpoint::{Authority, Endpoint, EndpointError, Scheme};

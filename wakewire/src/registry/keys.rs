@@ -171,7 +171,7 @@ pub(super) const KEYS: &[Key] = &[
     optional("metadata", ALL, Shape::Strings),
     optional("spool", LINKS, Shape::Later),
     optional("fsync", LINKS, Shape::Later),
-    optional("cursor", LINKS, Shape::Later),
+    optional("cursor", LINKS, Shape::Path),
 ];
 
 /// The table of connection settings, and what its keys begin with.

@@ -181,6 +181,7 @@ fn set(config: &mut ServiceConfig, raw: &RawService) {
     if let Some(Value::Strings(strings)) = raw.value("metadata") {
         config.metadata.clone_from(strings);
     }
+    config.cursor = raw.file("cursor");
     config.lazy = lazy(raw);
     config.security = protection::security(raw);
     protection::set_limits(&mut config.limits, raw);

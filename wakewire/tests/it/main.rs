@@ -15,6 +15,7 @@
 mod composite;
 mod confirmed;
 mod connections;
+mod cursor;
 #[cfg(feature = "tls")]
 mod deadline;
 mod direct;

@@ -187,7 +187,7 @@ fn a_key_without_effect_is_refused() {
 
 #[test]
 fn what_is_not_built_yet_is_said_and_never_ignored() {
-    for key in ["spool", "fsync", "cursor"] {
+    for key in ["spool", "fsync"] {
         let found = relay_with(&format!("{key} = \"hunter2\""));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(
