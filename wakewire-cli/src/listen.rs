@@ -4,16 +4,20 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep_until, timeout};
-use wakewire::{Delivery, MessageSource, SinkError, SinkFactory, SinkType, Start};
+use wakewire::{
+    Delivery, MessageSource, Registry, ServiceConfig, SinkError, SinkFactory, SinkType, Start,
+};
 
 use crate::configuration::Configuration;
 use crate::interrupt::Interrupt;
+use crate::journal::Journal;
 use crate::said::{DONE, LOST, REFUSED, Said};
 use crate::send::now;
 use crate::talk::{self, grouped};
@@ -37,9 +41,12 @@ pub(crate) struct Arguments {
     /// End after this time without a message, also before the first.
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
     idle: Option<Duration>,
-    /// The file to append to; else stdout.
+    /// The file to append to; else stdout. With a cursor it holds each message once, whatever is killed.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Where to keep how far this consumer has come, to go on there when it is started again.
+    #[arg(long, value_name = "FILE")]
+    cursor: Option<PathBuf>,
     /// Say what was received as JSON, on stderr.
     #[arg(long)]
     json: bool,
@@ -80,8 +87,12 @@ pub(crate) async fn run(arguments: Arguments) -> Said {
 async fn prepared(arguments: &Arguments) -> Result<Listener, Said> {
     let registry = arguments.configuration.clone().load()?;
     let config = registry.lookup(&arguments.name).cloned();
-    let config = config.map_err(|error| Said::error(&error))?;
-    let factory = SinkFactory::from_registry(registry);
+    let mut config = config.map_err(|error| Said::error(&error))?;
+    if let Some(cursor) = &arguments.cursor {
+        let cursor = std::path::absolute(cursor);
+        config.cursor = Some(cursor.map_err(|error| unwritable(&arguments.cursor, &error))?);
+    }
+    let factory = SinkFactory::from_registry(Only(config.clone()));
     let source = factory.create_source(&arguments.name).await;
     let mut source = source.map_err(|error| Said::error(&error))?;
     if matches!(config.kind, SinkType::Direct)
@@ -97,11 +108,15 @@ async fn prepared(arguments: &Arguments) -> Result<Listener, Said> {
         Some(From::Latest) => source.starting(Start::Latest),
         Some(From::Earliest) => source.starting(Start::Earliest),
     };
-    let output = open(arguments.output.as_deref()).map_err(|error| {
-        let name = arguments.output.as_deref();
-        let shown = name.unwrap_or_else(|| "stdout".as_ref()).display();
-        Said::fault(format!("cannot write `{shown}`: {error}"), None, REFUSED)
-    })?;
+    let output = open(arguments.output.as_deref());
+    let output = output.map_err(|error| unwritable(&arguments.output, &error))?;
+    let journal = match source.cursor() {
+        Some(cursor) if arguments.output.is_some() => {
+            let resumed = Journal::resume(&output, cursor.mark());
+            resumed.map_err(|error| unwritable(&arguments.output, &error))?
+        }
+        _ => None,
+    };
     Ok(Listener {
         service: arguments.name.clone(),
         source,
@@ -111,6 +126,7 @@ async fn prepared(arguments: &Arguments) -> Result<Listener, Said> {
         count: arguments.count,
         idle: arguments.idle,
         output: Some(output),
+        journal,
         interrupt: Interrupt::new()?,
         start: now(),
         _factory: factory,
@@ -125,6 +141,8 @@ struct Listener {
     idle: Option<Duration>,
     /// Away while it is written to.
     output: Option<File>,
+    /// What the cursor is told of the output; none without a cursor, or where nothing can be cut off.
+    journal: Option<Journal>,
     interrupt: Interrupt,
     start: Instant,
     _factory: SinkFactory,
@@ -185,6 +203,9 @@ impl Listener {
     async fn receive(&mut self) -> End {
         let mut text = Vec::new();
         let mut left = self.count;
+        if let Err(error) = self.mark(&text) {
+            return End::Source(Box::new(error));
+        }
         loop {
             let most = left.map_or(usize::MAX, |left| {
                 usize::try_from(left).unwrap_or(usize::MAX)
@@ -211,6 +232,10 @@ impl Listener {
                 Err(end) => return end,
             };
             text = returned;
+            if let Err(error) = self.mark(&text) {
+                return End::Source(Box::new(error));
+            }
+            text.clear();
             left = left.map(|left| left.saturating_sub(received));
             if interrupted || left == Some(0) {
                 return End::Done;
@@ -218,7 +243,16 @@ impl Listener {
         }
     }
 
-    /// Writes a batch; returns its room for the next, and whether to end. Writing may block for as long as
+    /// Has the cursor told of what was written, when the batch is confirmed: by asking for the next one, or by closing.
+    fn mark(&mut self, written: &[u8]) -> Result<(), SinkError> {
+        let Some(journal) = &mut self.journal else {
+            return Ok(());
+        };
+        journal.add(written);
+        self.source.set_mark(&journal.mark())
+    }
+
+    /// Writes a batch; returns it, and whether to end. Writing may block for as long as
     /// nobody reads, and must not keep anybody from ending this.
     async fn write(&mut self, text: Vec<u8>) -> Result<(Vec<u8>, bool), End> {
         let Some(mut output) = self.output.take() else {
@@ -235,14 +269,11 @@ impl Listener {
                 Err(_) => return Err(End::Stuck),
             },
         };
-        let (output, mut text, written) =
+        let (output, text, written) =
             done.map_err(|error| End::Unwritten(io::Error::other(error)))?;
         self.output = Some(output);
         match written {
-            Ok(()) => {
-                text.clear();
-                Ok((text, interrupted))
-            }
+            Ok(()) => Ok((text, interrupted)),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(End::Unread),
             Err(error) => Err(End::Unwritten(error)),
         }
@@ -254,7 +285,38 @@ fn open(path: Option<&Path>) -> io::Result<File> {
     match path {
         // Not through the buffer and the lock of the standard library: what is written is written.
         None => Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
-        Some(path) => OpenOptions::new().create(true).append(true).open(path),
+        // It is read to find out whether it is the one that the cursor belongs to.
+        Some(path) => match options().read(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => options().open(path),
+            opened => opened,
+        },
+    }
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    options
+}
+
+fn unwritable(path: &Option<PathBuf>, error: &io::Error) -> Said {
+    let shown = path
+        .as_deref()
+        .unwrap_or_else(|| "stdout".as_ref())
+        .display();
+    Said::fault(format!("cannot write `{shown}`: {error}"), None, REFUSED)
+}
+
+/// A registry of one service.
+#[derive(Debug)]
+struct Only(ServiceConfig);
+
+impl Registry for Only {
+    fn lookup<'a>(
+        &'a self,
+        _: &'a str,
+    ) -> Pin<Box<dyn Future<Output = Result<ServiceConfig, SinkError>> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(self.0.clone())))
     }
 }
 

@@ -6,6 +6,7 @@ mod demo;
 mod diagnostic;
 mod duration;
 mod interrupt;
+mod journal;
 mod listen;
 mod ping;
 mod relay;

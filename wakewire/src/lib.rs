@@ -42,6 +42,7 @@
 mod atomic;
 mod backoff;
 pub mod connection;
+mod cursor;
 mod delivery;
 mod dialer;
 mod domain;
@@ -67,6 +68,7 @@ mod transport;
 mod wire;
 
 pub use backoff::LazyConfig;
+pub use cursor::{Cursor, Position, PositionError};
 pub use delivery::{Delivery, Fsync, WhenFull};
 pub use domain::{Domain, PrecisionContext};
 pub use endpoint::{Authority, Endpoint, EndpointError, Scheme};
@@ -87,7 +89,9 @@ pub use sink::direct::DirectSink;
 pub use sink::lazy::{LazyMessageSink, LazyMetrics};
 pub use sink::pool::LazyConnectionPool;
 pub use sink::relay::RelaySink;
-pub use sink::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata, SinkReport};
+pub use sink::{
+    ConnectionState, Flushing, MessageSink, Receipt, Report, Sending, SinkMetadata, SinkReport,
+};
 pub use source::{
     Batch, Delivered, Deliveries, MessageSource, MessageView, Missed, SourceStats, Start, Views,
 };

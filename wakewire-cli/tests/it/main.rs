@@ -7,6 +7,7 @@
 )]
 
 mod check;
+mod cursor;
 mod demo;
 mod direct;
 mod ping;

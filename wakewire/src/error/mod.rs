@@ -66,6 +66,8 @@ pub enum SinkError {
     Overloaded(Failure),
     /// The peer took the request and says that it cannot answer it.
     RequestFailed(Failure),
+    /// What was asked for is not to be had there, such as a receipt from a sink that hears no acknowledgements.
+    Unsupported(Failure),
     /// Some targets of a fan-out took the message and some did not.
     Partial(PartialFailure),
 }
@@ -90,7 +92,8 @@ impl SinkError {
             | Self::Protocol(failure)
             | Self::Unauthorized(failure)
             | Self::Overloaded(failure)
-            | Self::RequestFailed(failure) => failure,
+            | Self::RequestFailed(failure)
+            | Self::Unsupported(failure) => failure,
             Self::Partial(partial) => &partial.0.failure,
         }
     }
@@ -151,6 +154,7 @@ impl SinkError {
                 | Self::Protocol(_)
                 | Self::Unauthorized(_)
                 | Self::RequestFailed(_)
+                | Self::Unsupported(_)
         )
     }
 
@@ -191,6 +195,7 @@ impl SinkError {
             Self::Unauthorized(_) => "not authorized",
             Self::Overloaded(_) => "the peer is overloaded",
             Self::RequestFailed(_) => "the request failed",
+            Self::Unsupported(_) => "not supported",
             Self::Partial(_) => "not all targets took it",
         }
     }
@@ -213,7 +218,8 @@ impl SinkError {
             | Self::Protocol(failure)
             | Self::Unauthorized(failure)
             | Self::Overloaded(failure)
-            | Self::RequestFailed(failure) => failure,
+            | Self::RequestFailed(failure)
+            | Self::Unsupported(failure) => failure,
             Self::Partial(partial) => &mut partial.0.failure,
         }
     }

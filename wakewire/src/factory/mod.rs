@@ -18,6 +18,7 @@ pub use self::ping::PingReport;
 use self::place::reachable;
 use self::spool::Spools;
 use crate::backoff::LazyConfig;
+use crate::cursor::Cursor;
 use crate::delivery::Delivery;
 use crate::domain::Admission;
 use crate::error::{Failure, Phase, SinkError};
@@ -142,11 +143,12 @@ impl SinkFactory {
     }
 
     /// Makes a source of this service: subscribes to a relay, or listens at a direct service's endpoint, when
-    /// it is first asked for a message. Each call makes a new one.
+    /// it is first asked for a message. Each call makes a new one. If the service has a `cursor` it is opened here.
     ///
     /// # Errors
     ///
-    /// As [`create_sink`](Self::create_sink); a composite has no source.
+    /// As [`create_sink`](Self::create_sink); a composite has no source. [`SinkError::Io`] as
+    /// [`Cursor::open`](Cursor::open) says: another source has the cursor, or it is damaged.
     ///
     /// # Cancel safety
     ///
@@ -158,7 +160,11 @@ impl SinkFactory {
         if made.closed {
             return Err(closed(service_name));
         }
-        let source = MessageSource::new(SourceConfig {
+        let cursor = match &config.cursor {
+            Some(path) => Some(Cursor::open_for(service_name, path)?),
+            None => None,
+        };
+        let mut source = MessageSource::new(SourceConfig {
             service: service_name.into(),
             target,
             subscribes: matches!(config.kind, SinkType::Relay),
@@ -168,6 +174,9 @@ impl SinkFactory {
             consumer: None,
             start: Start::Owed,
         });
+        if let Some(cursor) = cursor {
+            source = source.with_cursor(cursor);
+        }
         made.sources.retain(Closer::is_needed);
         made.sources.push(source.closer());
         Ok(source)

@@ -2,7 +2,7 @@
 
 use crate::error::{Failure, Phase as ErrorPhase, SinkError};
 use crate::message::Message;
-use crate::outbox::{Appended, Ledger, Outbox};
+use crate::outbox::{Appended, Fate, Ledger, Outbox, Teller};
 
 /// Where a link is on its way to its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +132,31 @@ impl Lane {
         }
     }
 
+    /// Takes a message over as [`offer`](Self::offer) does, and has its fate told; the teller stays where it is if the
+    /// message is not taken.
+    pub(super) fn offer_awaited(&mut self, message: &Message, tell: &mut Option<Teller>) -> Offer {
+        if self.outbox.has_enough_awaited() && !self.closing && !self.lost {
+            if self.outbox.rejects() {
+                self.refused += 1;
+                return Offer::Refused;
+            }
+            return Offer::WouldWait;
+        }
+        let before = self.outbox.last();
+        let offer = self.offer(message);
+        if offer == Offer::Taken
+            && let Some(tell) = tell.take()
+        {
+            if self.outbox.last() == before {
+                // Accepted, and at once the one that an overflow rule gave up.
+                tell(Fate::Dropped);
+            } else {
+                self.outbox.await_last(tell);
+            }
+        }
+        offer
+    }
+
     /// Returns whether the driver is at work and will find a new message by itself.
     #[inline]
     pub(super) const fn needs_nobody(&self) -> bool {
@@ -203,6 +228,7 @@ impl Lane {
     pub(super) fn close(&mut self, keeps: bool) -> u64 {
         self.closing = true;
         let left = if keeps {
+            self.outbox.settle_as_kept();
             self.outbox.ledger().waiting
         } else {
             self.outbox.give_up()

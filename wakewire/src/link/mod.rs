@@ -14,6 +14,7 @@
 mod driver;
 mod lane;
 mod pump;
+mod receipt;
 mod spooled;
 mod waiter;
 
@@ -135,6 +136,15 @@ impl Link {
     /// Takes the message over, or says at once why not.
     #[inline]
     pub(crate) fn try_accept(&self, message: Message) -> Result<(), TrySendError> {
+        self.try_take(message, Lane::offer)
+    }
+
+    #[inline]
+    fn try_take(
+        &self,
+        message: Message,
+        offer: impl FnOnce(&mut Lane, &Message) -> Offer,
+    ) -> Result<(), TrySendError> {
         let shared = &self.shared;
         if let Some(spooled) = &shared.spooled {
             return self.try_accept_spooled(spooled, message);
@@ -155,7 +165,7 @@ impl Link {
                 shared.no_runtime().returning(message),
             ));
         }
-        match lane.offer(&message) {
+        match offer(&mut lane, &message) {
             Offer::Taken if lane.needs_nobody() => Ok(()),
             Offer::Taken => shared.wake(lane).map_err(TrySendError::Refused),
             Offer::WouldWait => Err(TrySendError::WouldWait(message)),
@@ -171,17 +181,25 @@ impl Link {
     /// # Cancel safety
     ///
     /// Dropped early, the message was not accepted.
-    pub(crate) async fn accept(&self, mut message: Message) -> Result<(), SinkError> {
+    pub(crate) async fn accept(&self, message: Message) -> Result<(), SinkError> {
         if let Some(spooled) = &self.shared.spooled {
-            return self.accept_spooled(spooled, vec![message]).await;
+            return self.accept_spooled(spooled, vec![message], &mut None).await;
         }
+        self.take(message, Lane::offer).await
+    }
+
+    async fn take(
+        &self,
+        mut message: Message,
+        mut offer: impl FnMut(&mut Lane, &Message) -> Offer,
+    ) -> Result<(), SinkError> {
         let deadline = Instant::now().checked_add(self.shared.config.lazy.wait_timeout);
         let waiter = Waiter::new(&self.shared);
         loop {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            message = match self.try_accept(message) {
+            message = match self.try_take(message, &mut offer) {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Refused(error)) => return Err(error),
                 Err(TrySendError::WouldWait(message)) => message,
@@ -201,7 +219,7 @@ impl Link {
     /// Dropped early, some were accepted and the rest is gone with the future.
     pub(crate) async fn accept_batch(&self, messages: Vec<Message>) -> Result<(), SinkError> {
         if let Some(spooled) = &self.shared.spooled {
-            return self.accept_spooled(spooled, messages).await;
+            return self.accept_spooled(spooled, messages, &mut None).await;
         }
         let mut messages = messages.into_iter();
         while let Some(message) = messages.next() {

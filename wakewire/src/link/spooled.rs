@@ -21,7 +21,7 @@ use super::{Link, LinkConfig, Phase, Shared};
 use crate::delivery::Fsync;
 use crate::error::{Phase as ErrorPhase, SinkError, TrySendError};
 use crate::message::Message;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Teller};
 use crate::randomness::random;
 use crate::spool::Spool;
 use crate::spool::journal::{Unsynced, is_full};
@@ -131,7 +131,7 @@ impl Link {
         if spooled.spool.fsync() == Fsync::BeforeAccept {
             return Err(TrySendError::WouldWait(message));
         }
-        match self.keep(spooled, slice::from_ref(&message)) {
+        match self.keep(spooled, slice::from_ref(&message), &mut None) {
             Ok(_) => Ok(()),
             Err(Unkept::WouldWait) => Err(TrySendError::WouldWait(message)),
             Err(Unkept::Refused(error)) => Err(TrySendError::Refused(error.returning(message))),
@@ -139,15 +139,16 @@ impl Link {
     }
 
     /// Takes these over in order, with one write as many as there is room for; waits for room and for the disk.
-    /// What is not accepted comes back in the error.
+    /// What is not accepted comes back in the error. `tell` is told the fate of the last one.
     pub(super) async fn accept_spooled(
         &self,
         spooled: &Spooled,
         messages: Vec<Message>,
+        tell: &mut Option<Teller>,
     ) -> Result<(), SinkError> {
         let mut accepted = 0;
         while let Some(rest) = messages.get(accepted..).filter(|rest| !rest.is_empty()) {
-            match self.keep_some(spooled, rest).await {
+            match self.keep_some(spooled, rest, tell).await {
                 Ok(count) => accepted += count,
                 Err(error) => {
                     let mut refused = messages.into_iter().skip(accepted);
@@ -163,7 +164,12 @@ impl Link {
     }
 
     /// Takes over as many as there is room for, one at least; returns how many.
-    async fn keep_some(&self, spooled: &Spooled, messages: &[Message]) -> Result<usize, SinkError> {
+    async fn keep_some(
+        &self,
+        spooled: &Spooled,
+        messages: &[Message],
+        tell: &mut Option<Teller>,
+    ) -> Result<usize, SinkError> {
         let shared = &self.shared;
         let deadline = Instant::now().checked_add(shared.config.lazy.wait_timeout);
         let waiter = Waiter::new(shared);
@@ -171,7 +177,7 @@ impl Link {
             let changed = shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            match self.keep(spooled, messages) {
+            match self.keep(spooled, messages, tell) {
                 Ok((count, None)) => return Ok(count),
                 Ok((count, Some(mut outcome))) => {
                     let outcome = match outcome.wait_for(Option::is_some).await {
@@ -197,6 +203,7 @@ impl Link {
         &self,
         spooled: &Spooled,
         messages: &[Message],
+        tell: &mut Option<Teller>,
     ) -> Result<(usize, Option<Hearing>), Unkept> {
         let shared = &self.shared;
         let refusals = messages
@@ -237,6 +244,9 @@ impl Link {
             lane.refused += 1;
             drop(lane);
             return Err(Unkept::Refused(shared.not_kept(&spooled.spool, &error)));
+        }
+        if let Some(tell) = tell.take() {
+            lane.outbox.await_last(tell);
         }
         let outcome = spooled.joined(shared, runtime);
         if lane.needs_nobody() || outcome.is_some() {

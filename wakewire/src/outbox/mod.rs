@@ -6,6 +6,7 @@
 //! A queue of messages was the alternative: one allocation and one reference count per message, and a second
 //! encoding after every reconnect.
 
+mod awaited;
 mod doubt;
 mod ledger;
 mod overflow;
@@ -18,6 +19,8 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
+use self::awaited::Awaited;
+pub(crate) use self::awaited::{Fate, Teller};
 use self::doubt::Doubt;
 pub use self::ledger::{Dropped, Ledger};
 use self::segment::Segment;
@@ -63,6 +66,7 @@ pub(crate) struct Outbox {
     released: u64,
     /// At most once: what was written and is not confirmed yet.
     doubt: Doubt,
+    awaited: Awaited,
     /// Frames held, sealed or not.
     held: u64,
     /// Bytes held in sealed segments.
@@ -101,6 +105,7 @@ impl Outbox {
             ready: u64::MAX,
             released: 0,
             doubt: Doubt::new(limits.loses_frames),
+            awaited: Awaited::default(),
             held: 0,
             sealed_bytes: 0,
             tail_size: SMALLEST_TAIL,
@@ -258,6 +263,7 @@ impl Outbox {
                 let released = self.release(seq);
                 self.counts.delivered += released;
                 self.cursor = self.cursor.max(seq + 1);
+                self.awaited.settle(seq, Fate::Delivered);
                 Ok(released)
             }
             Delivery::AtMostOnce => {
@@ -285,6 +291,7 @@ impl Outbox {
     pub(crate) fn disconnected(&mut self) {
         self.written();
         self.doubt.forget();
+        self.settle_written();
     }
 
     /// Gives up everything that is still owed; returns how many messages that were. What is under way at most
@@ -295,6 +302,7 @@ impl Outbox {
         let given_up = self.release(self.next - 1);
         self.counts.undelivered += given_up;
         self.cursor = self.next;
+        self.settle_the_rest();
         given_up
     }
 
@@ -305,17 +313,6 @@ impl Outbox {
             self.tail_size = SMALLEST_TAIL;
             self.sealed = VecDeque::new();
         }
-    }
-
-    fn has_room(&self, length: usize) -> bool {
-        self.has_room_behind(0, length)
-    }
-
-    /// Returns whether there is room for one more behind so many, all of them of so many bytes.
-    fn has_room_behind(&self, count: u64, bytes: usize) -> bool {
-        self.held + count == 0
-            || (self.held + count < self.limits.messages as u64
-                && self.sealed_bytes + self.tail.len() + bytes <= self.limits.bytes)
     }
 
     /// What is behind us can always be named again, also when it was given up without being sent.
@@ -337,6 +334,10 @@ impl Outbox {
         let confirmed = self.doubt.confirm(seq);
         self.counts.in_doubt -= confirmed;
         self.counts.delivered += confirmed;
+        // Where frames get lost, a confirmation says nothing of those before it.
+        if !self.limits.loses_frames {
+            self.awaited.settle(seq, Fate::Delivered);
+        }
     }
 
     fn release(&mut self, seq: u64) -> u64 {

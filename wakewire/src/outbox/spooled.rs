@@ -95,5 +95,6 @@ impl Outbox {
             self.next = run.first;
         }
         self.tail_first = self.next;
+        self.forget_awaited(sequence);
     }
 }

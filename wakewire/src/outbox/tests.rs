@@ -1,10 +1,14 @@
 //! The outbox against a model that keeps every message by its number.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Appended, Dropped, Ledger, Limits, Outbox};
+use super::{Appended, Dropped, Fate, Ledger, Limits, Outbox};
 use crate::delivery::{Delivery, WhenFull};
 use crate::message::Message;
 use crate::wire::SessionId;
@@ -40,6 +44,8 @@ struct Model {
     writes: Vec<(u64, bool)>,
     /// The highest acknowledgement heard.
     heard: u64,
+    /// What those who wait have been told, by number: once, and never otherwise.
+    told: BTreeMap<u64, Fate>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +79,7 @@ impl Model {
             passed: 0,
             writes: Vec::new(),
             heard: 0,
+            told: BTreeMap::new(),
         }
     }
 
@@ -220,8 +227,29 @@ impl Model {
 
     fn disconnected(&mut self) {
         self.written();
+        self.tell(false);
         for write in &mut self.writes {
             write.1 = false;
+        }
+        self.tell(false);
+    }
+
+    /// Tells whoever has not been told, and can be. One message is confirmed by its own number, not by whole writes.
+    fn tell(&mut self, is_given_up: bool) {
+        for (number, place) in (1..).zip(&self.places) {
+            let fate = match *place {
+                Place::Delivered => Fate::Delivered,
+                Place::Dropped => Fate::Dropped,
+                Place::Waiting | Place::Doubt(_) if self.forgets() && number <= self.heard => {
+                    Fate::Delivered
+                }
+                Place::Doubt(write) if is_given_up || !self.writes[write].1 => Fate::InDoubt,
+                Place::Undelivered => Fate::Undelivered {
+                    sent: number <= self.sent,
+                },
+                Place::Waiting | Place::Doubt(_) => continue,
+            };
+            self.told.entry(number).or_insert(fate);
         }
     }
 
@@ -248,12 +276,20 @@ fn kept(outbox: &Outbox, model: &Model) -> usize {
 
 fn run(limits: Limits, actions: &[Action]) {
     let (mut outbox, mut model) = (Outbox::new(SessionId(1), limits), Model::new(limits));
+    let told = Arc::new(Mutex::new(BTreeMap::new()));
     for action in actions {
         match action {
             Action::Append(length) => {
                 let message = Message::new(vec![1; *length]);
                 let was_empty = outbox.is_empty();
+                let before = outbox.last();
                 let outcome = outbox.append(&message);
+                if outbox.last() > before {
+                    let (told, number) = (Arc::clone(&told), outbox.last());
+                    outbox.await_last(Box::new(move |fate| {
+                        assert_eq!(told.lock().insert(number, fate), None, "told twice");
+                    }));
+                }
                 let kept = kept(&outbox, &model);
                 assert_eq!(outcome, model.append(&message, kept), "{action:?}");
                 assert!(!was_empty || outcome == Appended::Accepted);
@@ -303,6 +339,7 @@ fn run(limits: Limits, actions: &[Action]) {
             }
             Action::GiveUp => {
                 model.written();
+                model.tell(true);
                 let owed: Vec<u64> = model.waiting().collect();
                 assert_eq!(outbox.give_up(), owed.len() as u64);
                 for sequence in owed {
@@ -314,6 +351,8 @@ fn run(limits: Limits, actions: &[Action]) {
             Action::Shrink => outbox.shrink(),
         }
         compare(&outbox, &model);
+        model.tell(false);
+        assert_eq!(*told.lock(), model.told, "{action:?}");
     }
 }
 

@@ -44,8 +44,6 @@ pub(super) enum Shape {
     Name,
     /// A list of the numbers of users.
     Uids,
-    /// Known, but not built yet: refused, so that nobody relies on what is not there.
-    Later,
 }
 
 impl Shape {
@@ -69,15 +67,7 @@ impl Shape {
             Self::Variable => "the name of an environment variable".to_owned(),
             Self::Name => "a name".to_owned(),
             Self::Uids => "a list of numbers of users".to_owned(),
-            Self::Later => "not built in yet".to_owned(),
         }
-    }
-}
-
-impl Key {
-    /// Returns whether it is only known so far.
-    pub(super) const fn is_later(&self) -> bool {
-        matches!(self.shape, Shape::Later)
     }
 }
 
@@ -171,7 +161,7 @@ pub(super) const KEYS: &[Key] = &[
         whole(limits::INBOUND_BYTES, limits::BUFFER_BYTES),
     ),
     optional("metadata", ALL, Shape::Strings),
-    optional("cursor", LINKS, Shape::Later),
+    optional("cursor", LINKS, Shape::Path),
 ];
 
 /// The table of connection settings, and what its keys begin with.

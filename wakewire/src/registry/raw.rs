@@ -272,17 +272,9 @@ fn unknown(key: &str, prefix: &str) -> Said {
     } else if !prefix.is_empty() && keys::find(key).is_some() {
         format!("write `{key}` outside of `lazy`")
     } else if let Some(name) = nearest::nearest(key, known.iter().copied()) {
-        let later = prefix.is_empty() && keys::find(name).is_some_and(Key::is_later);
-        let but = if later {
-            " it is not built into this version yet"
-        } else {
-            ""
-        };
-        format!("did you mean `{prefix}{name}`?{but}")
+        format!("did you mean `{prefix}{name}`?")
     } else {
-        let later = |name: &&str| prefix.is_empty() && keys::find(name).is_some_and(Key::is_later);
-        let built: Vec<_> = known.into_iter().filter(|name| !later(name)).collect();
-        format!("the keys are {}", enumerated(&built, built.len()))
+        format!("the keys are {}", enumerated(&known, known.len()))
     };
     (message, Some(hint))
 }

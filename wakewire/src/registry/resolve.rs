@@ -55,7 +55,7 @@ fn kind(raw: &RawService, findings: &mut Findings) -> Option<&'static str> {
     let kind = [RELAY, DIRECT, COMPOSITE]
         .into_iter()
         .find(|&k| k == kind)?;
-    for key in KEYS.iter().filter(|key| !key.is_later()) {
+    for key in KEYS {
         let has_effect = key.on.contains(&kind);
         match raw.written.get(key.name) {
             Some(written) if !has_effect => {
@@ -187,6 +187,7 @@ fn set(config: &mut ServiceConfig, raw: &RawService) {
     if let Some(Value::Strings(strings)) = raw.value("metadata") {
         config.metadata.clone_from(strings);
     }
+    config.cursor = raw.file("cursor");
     config.lazy = lazy(raw);
     config.security = protection::security(raw);
     protection::set_limits(&mut config.limits, raw);

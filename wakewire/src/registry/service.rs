@@ -91,6 +91,9 @@ pub struct ServiceConfig {
     pub security: Security,
     /// What a listener or relay takes from those who connect.
     pub limits: ListenLimits,
+    /// Where its consumer keeps how far it has come, so that its next life gets nothing twice that it had confirmed; one
+    /// consumer at a time. Default none. See [`Cursor`](crate::Cursor).
+    pub cursor: Option<PathBuf>,
     /// Anything the user wants to keep beside the service; wakewire does not look into it.
     pub metadata: BTreeMap<String, String>,
 }
@@ -159,6 +162,7 @@ impl ServiceConfig {
             log_bytes: 64 << 20,
             security: Security::default(),
             limits: ListenLimits::default(),
+            cursor: None,
             metadata: BTreeMap::new(),
         }
     }

@@ -34,6 +34,7 @@ impl ServiceConfig {
             let scheme = self.endpoint.as_ref().map(|endpoint| endpoint.scheme());
             settings.extend(of_security(&self.security, scheme));
             settings.extend(of_limits(&self.limits));
+            settings.push(("cursor", self.cursor.as_deref().map(path_text)));
         }
         let metadata = (!self.metadata.is_empty()).then(|| table(&self.metadata));
         settings.push(("metadata", metadata));

@@ -53,12 +53,6 @@ pub(super) fn read(
         Shape::Variable => Value::Text(variable(text(shape, found)?)?),
         Shape::Name => Value::Text(name(text(shape, found)?)?),
         Shape::Uids => return uids(shape, found, path, findings),
-        Shape::Later => {
-            return Err((
-                "not built into this version yet".to_owned(),
-                Some("remove it; nothing would come of it".to_owned()),
-            ));
-        }
     };
     Ok(Some(read))
 }

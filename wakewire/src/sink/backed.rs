@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ConnectionState, Flushing, Report, Sending, SinkMetadata, SinkReport};
+use super::{ConnectionState, Flushing, Receipt, Report, Sending, SinkMetadata, SinkReport};
 use crate::backoff::LazyConfig;
 use crate::delivery::{Delivery, WhenFull};
 use crate::domain::{Admission, PrecisionContext};
@@ -83,6 +83,13 @@ pub(super) fn send(link: &Link, message: Message) -> Sending<'_> {
     }
 }
 
+pub(super) fn send_with_receipt(link: &Link, message: Message) -> Sending<'_, Receipt> {
+    Sending::new(async move {
+        let receipt = link.accept_for_receipt(message).await?;
+        Ok(Sending::new(receipt))
+    })
+}
+
 pub(super) fn state(link: &Link) -> ConnectionState {
     match link.phase() {
         Phase::Asleep => ConnectionState::Disconnected,
@@ -157,6 +164,12 @@ macro_rules! link_backed {
             }
             fn send_batch(&self, messages: Vec<$crate::Message>) -> $crate::Sending<'_> {
                 $crate::Sending::new(self.link.accept_batch(messages))
+            }
+            fn send_with_receipt(
+                &self,
+                message: $crate::Message,
+            ) -> $crate::Sending<'_, $crate::Receipt> {
+                $crate::sink::backed::send_with_receipt(&self.link, message)
             }
             fn connect(&self) -> $crate::Sending<'_> {
                 $crate::Sending::new(self.link.connect())

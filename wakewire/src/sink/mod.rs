@@ -3,25 +3,26 @@
 mod backed;
 pub(crate) mod composite;
 pub(crate) mod direct;
+mod handing;
 pub(crate) mod lazy;
 pub(crate) mod pool;
 pub(crate) mod relay;
+mod report;
 pub(crate) mod together;
 
 pub use self::pool::{PoolConfig, PoolStats};
+pub use self::report::{Report, SinkReport};
 
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::error::{SinkError, TrySendError};
+use crate::error::{Failure, Phase, SinkError, TrySendError};
 use crate::message::Message;
-use crate::outbox::Ledger;
 
 /// Something that takes messages: the one seam between a program and its wires.
 ///
@@ -97,6 +98,68 @@ pub trait MessageSink: Send + Sync + fmt::Debug {
         })
     }
 
+    /// Takes a message over as [`send`](Self::send) does, and gives a [`Receipt`] for it, which ends when the message
+    /// is acknowledged: processed by all who are waited for. Many may be open at a time, so that nobody has to
+    /// wait for one message before the next is sent.
+    ///
+    /// A sink that hears no acknowledgements has no receipts, and says so rather than to give one that means nothing.
+    /// Lazy sinks, pools and composites pass on what their targets give.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let directory = std::env::temp_dir().join(format!("wakewire-doc-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&directory).unwrap();
+    /// # let path = directory.join("receipt.sock");
+    /// use wakewire::{Message, MessageSink, SinkFactory};
+    ///
+    /// let text = format!("[services.orders]\ntype = 'direct'\nendpoint = 'unix://{}'", path.display());
+    /// let factory = SinkFactory::from_config_str(&text)?;
+    /// let mut source = factory.create_source("orders").await?;
+    /// tokio::spawn(async move { while let Ok(Some(_)) = source.recv().await {} });
+    ///
+    /// let sink = factory.create_sink("orders").await?;
+    /// let first = sink.send_with_receipt(Message::new("buy")).await?;
+    /// let second = sink.send_with_receipt(Message::new("sell")).await?;
+    /// first.await?; // whoever listens has processed "buy"
+    /// second.await?;
+    /// sink.send_confirmed(Message::new("hold")).await?; // both at once
+    /// # Ok::<(), wakewire::SinkError>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), with the message; and [`SinkError::Unsupported`], which is what the default says.
+    /// For what a receipt says see [`Receipt`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Pending when dropped, the message was not accepted. A receipt may be dropped at any time: the message is owed
+    /// and delivered all the same, and only the news of it is lost.
+    fn send_with_receipt(&self, message: Message) -> Sending<'_, Receipt> {
+        let failure = Failure::new(self.metadata().name).phase(Phase::Accept);
+        let hint = "use a relay or direct sink, or `send`";
+        let cause = "this sink hears no acknowledgements";
+        let error = SinkError::Unsupported(failure.because(cause).hint(hint));
+        Sending::ready(Err(error.returning(message)))
+    }
+
+    /// Sends a message and waits until it is acknowledged: processed by all who are waited for. It sets no deadline;
+    /// put a timeout around it where nobody may be listening.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), with the message, when it was not accepted. Without it when it was, as
+    /// [`Receipt`] says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while pending, the message may have been accepted; if so, it is owed and delivered all the same. Whoever
+    /// must know which takes the two steps of [`send_with_receipt`](Self::send_with_receipt).
+    fn send_confirmed(&self, message: Message) -> Sending<'_> {
+        Sending::new(async move { self.send_with_receipt(message).await?.await })
+    }
+
     /// Opens the connection now rather than with the first message.
     fn connect(&self) -> Sending<'_> {
         Sending::ready(Ok(()))
@@ -142,6 +205,12 @@ impl<S: MessageSink + ?Sized> MessageSink for Arc<S> {
     fn send_batch(&self, messages: Vec<Message>) -> Sending<'_> {
         (**self).send_batch(messages)
     }
+    fn send_with_receipt(&self, message: Message) -> Sending<'_, Receipt> {
+        (**self).send_with_receipt(message)
+    }
+    fn send_confirmed(&self, message: Message) -> Sending<'_> {
+        (**self).send_confirmed(message)
+    }
     fn connect(&self) -> Sending<'_> {
         (**self).connect()
     }
@@ -161,12 +230,32 @@ impl<S: MessageSink + ?Sized> MessageSink for Arc<S> {
 
 /// The outcome of a send, now or later; ready without allocation when the message was accepted at once.
 ///
-/// Dropped while pending, it has not accepted its message; never polled, it may have.
+/// That of a [`send`](MessageSink::send), dropped while pending, has not accepted its message; never polled, it may have.
 #[must_use = "a send does nothing further, and its refusal is not seen, unless awaited"]
 pub struct Sending<'a, T = ()>(Progress<'a, T>);
 
 /// The outcome of a flush or close: a [`Report`].
 pub type Flushing<'a> = Sending<'a, Report>;
+
+/// What became of a message that was accepted; made by [`send_with_receipt`](MessageSink::send_with_receipt).
+///
+/// `Ok` when everybody who is waited for has processed it: the listener of a direct service; the named consumers of a
+/// relay, and whoever else is attached there. It ends with the sink at the latest. As many messages as `buffer_size` may
+/// have one; further ones wait for room.
+///
+/// # Errors
+///
+/// The message is in none of them, for it was accepted and has gone its way.
+///
+/// * [`SinkError::BufferFull`]: an overflow rule gave the message up before it was sent.
+/// * [`SinkError::ConnectionLost`]: sent at most once over a connection that broke; it is in doubt.
+/// * [`SinkError::Closed`]: the sink was closed or dropped first; the text says whether the message was ever sent.
+/// * [`SinkError::Partial`]: of a fan-out, with those targets that did not confirm.
+///
+/// # Cancel safety
+///
+/// Dropped while pending, the message is owed and delivered all the same.
+pub type Receipt = Sending<'static>;
 
 enum Progress<'a, T> {
     Ready(Option<Result<T, SinkError>>),
@@ -261,80 +350,4 @@ pub enum ConnectionState {
     Failed,
     /// Closed for good.
     Closed,
-}
-
-/// What was delivered and what was not, over one sink or many.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Report {
-    /// Acknowledged since the sink was made.
-    pub delivered: u64,
-    /// Written at most once and not confirmed.
-    pub in_doubt: u64,
-    /// Given up.
-    pub undelivered: u64,
-    /// Still owed; of a closed sink what its spool keeps.
-    pub waiting: u64,
-    /// The same by sink, with the whole ledger.
-    pub per_sink: Vec<SinkReport>,
-}
-
-/// The part of a [`Report`] that concerns one sink.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SinkReport {
-    /// The sink's name.
-    pub name: String,
-    /// Where its messages are.
-    pub ledger: Ledger,
-    /// Why something is not delivered, where that is known.
-    pub last_error: Option<String>,
-    /// The directory of its spool: what waits there is kept when the sink is closed, and sent by its next life.
-    pub kept_in: Option<PathBuf>,
-    /// Connections made since the sink was made: each wake that succeeds and each heal is one.
-    pub connects: u64,
-    /// Times that a message, or `connect()`, woke the sink from its sleep.
-    pub wakes: u64,
-}
-
-impl SinkReport {
-    /// Makes the report of one sink.
-    pub fn new(name: impl Into<String>, ledger: Ledger, last_error: Option<String>) -> Self {
-        Self {
-            name: name.into(),
-            ledger,
-            last_error,
-            kept_in: None,
-            connects: 0,
-            wakes: 0,
-        }
-    }
-}
-
-impl Report {
-    /// Makes the report over these sinks.
-    pub fn over(per_sink: impl IntoIterator<Item = SinkReport>) -> Self {
-        let mut report = Self::default();
-        for sink in per_sink {
-            report.add(sink);
-        }
-        report
-    }
-
-    /// Adds one sink; a sink of the same name that is already there is not counted twice.
-    pub fn add(&mut self, sink: SinkReport) {
-        if self.per_sink.iter().any(|known| known.name == sink.name) {
-            return;
-        }
-        self.delivered += sink.ledger.delivered;
-        self.in_doubt += sink.ledger.in_doubt;
-        self.undelivered += sink.ledger.undelivered;
-        self.waiting += sink.ledger.waiting;
-        self.per_sink.push(sink);
-    }
-
-    /// Returns whether everything that was accepted has been delivered.
-    pub const fn is_complete(&self) -> bool {
-        self.in_doubt == 0 && self.undelivered == 0 && self.waiting == 0
-    }
 }

@@ -11,6 +11,7 @@ use futures_core::Stream;
 
 use super::MessageSource;
 use super::progress::Progress;
+use crate::cursor::Position;
 use crate::error::SinkError;
 use crate::message::Message;
 
@@ -32,7 +33,14 @@ pub struct Delivered {
 }
 
 impl Delivered {
-    /// Says that the message was processed; gives it back.
+    /// Returns where the message stands, to be stored with what it brought about.
+    pub fn position(&self) -> Position {
+        self.progress.position(self.sequence)
+    }
+
+    /// Says that the message was processed; gives it back. With a [cursor](MessageSource::with_cursor) that is written
+    /// before this returns; if it cannot be, the next call of [`next`](Deliveries::next) says so, and
+    /// the message counts as not processed.
     pub fn ack(self) -> Message {
         self.progress.release(self.sequence);
         self.message

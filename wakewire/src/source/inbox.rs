@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::progress::{Acker, Progress};
+use crate::cursor::Cursor;
 use crate::error::SinkError;
 use crate::wire::run::Run;
 use crate::wire::session::Position;
@@ -30,6 +31,8 @@ struct State {
     bytes: usize,
     positions: Positions,
     progress: BTreeMap<SessionId, Arc<Progress>>,
+    /// Where progress is written.
+    cursor: Option<Weak<Cursor>>,
     /// What the application should hear of: the peer refuses us.
     error: Option<SinkError>,
     closing: bool,
@@ -61,6 +64,7 @@ impl Inbox {
                 bytes: 0,
                 positions: Positions::new(side),
                 progress: BTreeMap::new(),
+                cursor: None,
                 error: None,
                 closing: false,
                 connects: 0,
@@ -68,6 +72,26 @@ impl Inbox {
             arrived: Notify::new(),
             taken: Notify::new(),
         }
+    }
+
+    /// Begins after these positions (rule K1), before anything has come.
+    pub(super) fn restore(&self, positions: impl IntoIterator<Item = crate::cursor::Position>) {
+        let mut state = self.state.lock();
+        for position in positions {
+            let (session, sequence) = (position.session_id(), position.sequence());
+            let known = state.positions.get(session).map_or(0, |known| known.have);
+            state.positions.restore(session, sequence.max(known));
+        }
+    }
+
+    /// Goes on where this cursor is, and has it written.
+    pub(super) fn keep(&self, cursor: &Arc<Cursor>) {
+        {
+            let mut state = self.state.lock();
+            state.positions = Positions::new(state.positions.side());
+            state.cursor = Some(Arc::downgrade(cursor));
+        }
+        self.restore(cursor.positions());
     }
 
     /// Takes everything that is here; an error only when nothing else is.
@@ -261,11 +285,12 @@ impl State {
             self.progress
                 .retain(|&known, _| positions.get(known).is_some());
         }
-        Arc::clone(
-            self.progress
-                .entry(session)
-                .or_insert_with(|| Arc::new(Progress::new(acker()))),
-        )
+        let cursor = &self.cursor;
+        let progress = self.progress.entry(session);
+        Arc::clone(progress.or_insert_with(|| {
+            let progress = Progress::new(session, cursor.clone(), acker());
+            Arc::new(progress)
+        }))
     }
 }
 

@@ -7,6 +7,7 @@ mod delivery;
 mod inbox;
 mod listener;
 mod progress;
+mod resumed;
 mod server;
 mod stats;
 mod subscriber;
@@ -31,6 +32,7 @@ pub use self::server::{DrainReport, HandlerError, Peer, Request, Server, ServerH
 use self::stats::MISSED_KEPT;
 pub use self::stats::{Missed, SourceStats};
 pub use self::view::{Batch, MessageView, Views};
+use crate::cursor::{Cursor, Mark};
 use crate::error::{Phase, SinkError};
 use crate::message::Message;
 use crate::transport::door::Door;
@@ -78,6 +80,9 @@ pub struct MessageSource {
     queue: VecDeque<Item>,
     current: Option<Current>,
     unsaid: Unsaid,
+    cursor: Option<Arc<Cursor>>,
+    /// To be written with the next position.
+    mark: Option<Mark>,
     stats: SourceStats,
     missed: Vec<Missed>,
     log_rate: LogRate,
@@ -109,6 +114,8 @@ impl MessageSource {
             queue: VecDeque::new(),
             current: None,
             unsaid: Unsaid::default(),
+            cursor: None,
+            mark: None,
             stats: SourceStats::default(),
             missed: Vec::new(),
             log_rate: LogRate::default(),
@@ -143,11 +150,9 @@ impl MessageSource {
     ///
     /// Dropped early, no message is lost.
     pub async fn recv(&mut self) -> Result<Option<Message>, SinkError> {
+        self.confirm()?;
         loop {
             if let Some(current) = &mut self.current {
-                if let Some(sequence) = current.in_hand.take() {
-                    current.progress.advance(sequence);
-                }
                 if let Some(frame) = current.run.pop() {
                     let sequence = current.run.first - 1;
                     current.in_hand = Some(sequence);
@@ -191,11 +196,9 @@ impl MessageSource {
     ///
     /// Dropped early, no message is lost.
     pub async fn recv_batch_up_to(&mut self, most: usize) -> Result<Option<Batch<'_>>, SinkError> {
+        self.confirm()?;
         loop {
-            if let Some(current) = &mut self.current {
-                if let Some(sequence) = current.in_hand.take() {
-                    current.progress.advance(sequence);
-                }
+            if self.current.is_some() {
                 if self
                     .current
                     .as_ref()
@@ -216,7 +219,8 @@ impl MessageSource {
         current.in_hand = Some(run.last);
         self.unsaid.add(run.bytes.len());
         self.stats.received += run.count();
-        Ok(Some(Batch::new(self, run)))
+        let position = current.progress.position(run.last);
+        Ok(Some(Batch::new(self, position, run)))
     }
 
     /// Turns the source into deliveries that are acknowledged one by one, in any order.
@@ -270,14 +274,10 @@ impl MessageSource {
     /// Rule K5: on `close()` the message in hand counts as processed.
     fn finish(&mut self) {
         self.closed = true;
-        if let Some(Current {
-            progress,
-            in_hand: Some(sequence),
-            ..
-        }) = self.current.take()
-        {
-            progress.advance(sequence);
+        if let Err(error) = self.confirm() {
+            tracing::warn!(service = %self.config.service, %error, "what came last counts as not processed");
         }
+        self.current = None;
         self.queue.clear();
         self.inbox.close();
         self.unsaid.urge();

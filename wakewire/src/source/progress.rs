@@ -1,17 +1,24 @@
 //! How far the application has come, told to the connection that acknowledges it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::cursor::{Cursor, Mark, Position};
+use crate::wire::SessionId;
+
 /// Up to where the application has processed one session.
 #[derive(Debug)]
 pub(super) struct Progress {
+    session: SessionId,
+    /// Where progress is written before it is acknowledged. It ends with the source, and progress with it.
+    cursor: Option<Weak<Cursor>>,
     processed: AtomicU64,
     /// Handed out to be acknowledged explicitly.
     held: Mutex<Held>,
@@ -27,8 +34,14 @@ struct Held {
 }
 
 impl Progress {
-    pub(super) const fn new(acker: Arc<Acker>) -> Self {
+    pub(super) const fn new(
+        session: SessionId,
+        cursor: Option<Weak<Cursor>>,
+        acker: Arc<Acker>,
+    ) -> Self {
         Self {
+            session,
+            cursor,
             processed: AtomicU64::new(0),
             held: Mutex::new(Held {
                 pending: BTreeSet::new(),
@@ -47,10 +60,34 @@ impl Progress {
         self.processed.load(SeqCst)
     }
 
-    /// The application is past this message.
-    pub(super) fn advance(&self, sequence: u64) {
+    /// Returns where this message stands.
+    pub(super) const fn position(&self, sequence: u64) -> Position {
+        Position::new(self.session, sequence)
+    }
+
+    /// The application is past this message, and this mark belongs to that; `Err` when it cannot be written, and then it
+    /// is not so.
+    pub(super) fn confirm(&self, sequence: u64, mark: Option<Mark>) -> io::Result<()> {
+        if let Some(cursor) = &self.cursor
+            && (sequence > self.processed() || mark.is_some())
+        {
+            let Some(cursor) = cursor.upgrade() else {
+                return Ok(());
+            };
+            cursor.advance(self.position(sequence), mark)?;
+        }
         self.processed.fetch_max(sequence, SeqCst);
         self.acker.tell();
+        Ok(())
+    }
+
+    /// The same where nobody can be told of an error: the source's next call is.
+    pub(super) fn advance(&self, sequence: u64) {
+        if let Err(error) = self.confirm(sequence, None)
+            && let Some(cursor) = self.cursor.as_ref().and_then(Weak::upgrade)
+        {
+            cursor.keep_fault(error);
+        }
     }
 
     /// This message is handed out: nothing from it on is processed before it is released.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::cursor::Position;
 use crate::message::MessagePriority;
 use crate::wire::frame::DataView;
 use crate::wire::run::{Run, frame_length};
@@ -14,13 +15,15 @@ use super::MessageSource;
 pub struct Batch<'a> {
     /// Keeps the source from being asked while the batch is looked at.
     _source: &'a mut MessageSource,
+    position: Position,
     run: Run,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) const fn new(source: &'a mut MessageSource, run: Run) -> Self {
+    pub(super) const fn new(source: &'a mut MessageSource, position: Position, run: Run) -> Self {
         Self {
             _source: source,
+            position,
             run,
         }
     }
@@ -28,6 +31,11 @@ impl<'a> Batch<'a> {
     /// Returns how many messages there are; never none.
     pub fn len(&self) -> usize {
         usize::try_from(self.run.count()).unwrap_or(usize::MAX)
+    }
+
+    /// Returns where the last of them stands, to be stored with what they brought about.
+    pub const fn position(&self) -> Position {
+        self.position
     }
 
     /// Returns whether there are none, which does not happen.

@@ -96,8 +96,12 @@ impl Positions {
         }
     }
 
+    /// Returns who this side is.
+    pub(crate) const fn side(&self) -> Side {
+        self.side
+    }
+
     /// Takes a stored cursor: have := processed := what is stored (K1). For a start, before any data.
-    #[cfg(test)]
     pub(crate) fn restore(&mut self, session: SessionId, cursor: u64) {
         self.insert(session, cursor, cursor);
     }

@@ -99,6 +99,20 @@ async fn requests() {
     assert_eq!(last, "everything is closed: true, given up: 0");
 }
 
+#[tokio::test]
+async fn exactly_once() {
+    let output = output("exactly_once").await;
+    let lines: Vec<_> = output.lines().collect();
+    assert_eq!(lines.len(), 6, "{output}");
+    assert!(
+        lines[..5]
+            .iter()
+            .all(|line| line.starts_with("died with a total of ")),
+        "{output}"
+    );
+    assert_eq!(lines[5], "1 + 2 + … + 1000 = 500500");
+}
+
 #[test]
 fn every_example_is_run_here() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
@@ -111,6 +125,7 @@ fn every_example_is_run_here() {
         examples,
         [
             "composites",
+            "exactly_once",
             "hello",
             "own_sink",
             "relay",

@@ -20,7 +20,7 @@ const ROWS: &[&[&str]] = &[
     &["domain", "delivery", "security"],
     &["error"],
     &["wire"],
-    &["outbox", "spool"],
+    &["outbox", "spool", "cursor"],
     &["transport"],
     &["dialer"],
     &["link"],

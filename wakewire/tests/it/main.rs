@@ -14,7 +14,9 @@
 
 mod cancelled;
 mod composite;
+mod confirmed;
 mod connections;
+mod cursor;
 #[cfg(feature = "tls")]
 mod deadline;
 mod direct;

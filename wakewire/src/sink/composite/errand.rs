@@ -1,16 +1,18 @@
 //! One message on its way to one of several targets, each of which gets it at most once.
 
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::mem::take;
 
 use super::target::{Answer, Target};
 use super::{failover, round_robin};
 use crate::error::{Failure, SinkError};
 use crate::message::Message;
+use crate::sink::handing::Handing;
 
 /// The search for the one target that takes the message.
 #[derive(Debug)]
-pub(super) struct Errand<'a> {
+pub(super) struct Errand<'a, H> {
     pub(super) targets: &'a [Target],
     order: Order,
     stage: Stage,
@@ -21,6 +23,7 @@ pub(super) struct Errand<'a> {
     /// Those that would take it after waiting, first come first.
     waiting: VecDeque<usize>,
     last: Option<SinkError>,
+    handing: PhantomData<H>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,13 +44,13 @@ enum Stage {
 
 /// Where the search stands after all that could be done without waiting.
 #[derive(Debug)]
-pub(super) enum Step {
-    Taken(usize),
+pub(super) enum Step<T> {
+    Taken(usize, T),
     WaitOn(usize),
     Over(SinkError),
 }
 
-impl<'a> Errand<'a> {
+impl<'a, H: Handing> Errand<'a, H> {
     pub(super) const fn new(targets: &'a [Target], order: Order, message: Message) -> Self {
         Self {
             targets,
@@ -57,11 +60,12 @@ impl<'a> Errand<'a> {
             tried: Vec::new(),
             waiting: VecDeque::new(),
             last: None,
+            handing: PhantomData,
         }
     }
 
     /// Goes as far as it can without waiting.
-    pub(super) fn advance(&mut self) -> Step {
+    pub(super) fn advance(&mut self) -> Step<H::Yield> {
         loop {
             if let Some(index) = self.waiting.pop_front() {
                 return Step::WaitOn(index);
@@ -81,11 +85,12 @@ impl<'a> Errand<'a> {
     }
 
     /// Waits on this target, and on others if it gives the message back.
-    pub(super) async fn finish(mut self, first: usize) -> Result<(), SinkError> {
+    pub(super) async fn finish(mut self, first: usize) -> Result<H::Yield, SinkError> {
         let mut index = first;
         loop {
-            match self.targets[index].hand_over(take(&mut self.message)).await {
-                Answer::Taken => return Ok(()),
+            let target = &self.targets[index];
+            match target.hand_over::<H>(take(&mut self.message)).await {
+                Answer::Taken(taken) => return Ok(taken),
                 Answer::Stop(error) => return Err(error),
                 Answer::Wait(message) => self.message = message,
                 Answer::Next(message, error) => {
@@ -94,7 +99,7 @@ impl<'a> Errand<'a> {
                 }
             }
             match self.advance() {
-                Step::Taken(_) => return Ok(()),
+                Step::Taken(_, taken) => return Ok(taken),
                 Step::Over(error) => return Err(error),
                 Step::WaitOn(next) => index = next,
             }
@@ -115,7 +120,7 @@ impl<'a> Errand<'a> {
     }
 
     /// Offers it to a target that is not failing, as [`offer`](Self::offer) does.
-    pub(super) fn offer_usable(&mut self, index: usize) -> Option<Step> {
+    pub(super) fn offer_usable(&mut self, index: usize) -> Option<Step<H::Yield>> {
         let end = self.offer(index);
         if self.waiting.back() == Some(&index) && !self.targets[index].may_wait() {
             self.do_not_wait_on(index);
@@ -124,9 +129,9 @@ impl<'a> Errand<'a> {
     }
 
     /// Offers it to a target; a result ends the search. One that would wait is queued for it.
-    fn offer(&mut self, index: usize) -> Option<Step> {
-        match self.targets[index].offer(take(&mut self.message)) {
-            Answer::Taken => return Some(Step::Taken(index)),
+    fn offer(&mut self, index: usize) -> Option<Step<H::Yield>> {
+        match self.targets[index].offer::<H>(take(&mut self.message)) {
+            Answer::Taken(taken) => return Some(Step::Taken(index, taken)),
             Answer::Stop(error) => return Some(Step::Over(error)),
             Answer::Wait(message) => {
                 self.message = message;
@@ -156,7 +161,7 @@ impl<'a> Errand<'a> {
         !self.waiting.is_empty()
     }
 
-    fn offer_to_the_rest(&mut self) -> Option<Step> {
+    fn offer_to_the_rest(&mut self) -> Option<Step<H::Yield>> {
         self.stage = Stage::Over;
         let start = match self.order {
             Order::Rotation(start) => start,

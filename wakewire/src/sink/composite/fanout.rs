@@ -1,11 +1,13 @@
 //! Every target gets every message.
 
+use std::sync::Arc;
+
 use super::CompositeSink;
 use super::target::is_about_the_target;
 use crate::error::{Failure, PartialFailure, Phase, SinkError, TrySendError};
 use crate::message::Message;
-use crate::sink::Sending;
 use crate::sink::together::Together;
+use crate::sink::{Receipt, Sending};
 
 type Failed = Vec<(usize, SinkError)>;
 
@@ -44,6 +46,62 @@ pub(super) fn send(sink: &CompositeSink, message: Message) -> Sending<'_> {
             }
         }
         sink.counted(verdict(sink, message, failed))
+    })
+}
+
+/// As [`send`], to all at once; the receipt ends when all have confirmed.
+pub(super) fn send_with_receipt(sink: &CompositeSink, message: Message) -> Sending<'_, Receipt> {
+    Sending::new(async move {
+        let mut waiting = Together::new();
+        let mut failed = Failed::new();
+        for (index, target) in sink.targets.iter().enumerate() {
+            if target.may_wait() {
+                waiting.add(index, target.sink.send_with_receipt(message.clone()));
+            } else {
+                target.probe();
+                let error = target.last_error().returning(message.clone());
+                failed.push((index, error));
+            }
+        }
+        let mut receipts = Together::new();
+        while let Some(ended) = waiting.next().await {
+            let target = &sink.targets[ended.target];
+            match ended.result {
+                Ok(receipt) => {
+                    target.took();
+                    receipts.add(ended.target, receipt);
+                }
+                Err(error) => {
+                    if ended.waited && costs_the_next_one_a_wait(&error) {
+                        target.failed(&error);
+                    }
+                    failed.push((ended.target, error));
+                }
+            }
+        }
+        sink.counted(verdict(sink, message, failed))?;
+        let names = sink.targets.iter().map(|target| target.name.to_string());
+        Ok(all_confirm(sink.name.clone(), names.collect(), receipts))
+    })
+}
+
+/// Waits for all receipts; the error names those targets that did not confirm.
+fn all_confirm(name: Arc<str>, targets: Vec<String>, receipts: Together<'static, ()>) -> Receipt {
+    Sending::new(async move {
+        let (mut confirmed, mut failed) = (Vec::new(), Vec::new());
+        for (ended, target) in receipts.all().await.into_iter().zip(targets) {
+            match ended.result {
+                Ok(()) => confirmed.push(target),
+                Err(error) => failed.push((target, error)),
+            }
+        }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let failure = Failure::new(name).phase(Phase::Ack);
+        Err(SinkError::Partial(PartialFailure::new(
+            failure, confirmed, failed,
+        )))
     })
 }
 

@@ -19,7 +19,8 @@ use parking_lot::Mutex;
 
 use self::errand::{Errand, Order, Step};
 use self::target::Target;
-use super::{ConnectionState, Flushing, MessageSink, Sending, SinkMetadata};
+use super::handing::{ForReceipt, Handing, Plainly};
+use super::{ConnectionState, Flushing, MessageSink, Receipt, Sending, SinkMetadata};
 use crate::error::{Failure, Phase, SinkError, TrySendError};
 use crate::message::Message;
 
@@ -182,7 +183,10 @@ impl CompositeSink {
     }
 
     /// Begins the search for the one target that takes the message; `None` for a fan-out.
-    fn errand(&self, message: Message) -> Result<(Errand<'_>, Step), Message> {
+    fn errand<H: Handing>(
+        &self,
+        message: Message,
+    ) -> Result<(Errand<'_, H>, Step<H::Yield>), Message> {
         let order = match &self.rule {
             Rule::Fanout => return Err(message),
             Rule::RoundRobin(turns) => {
@@ -193,8 +197,8 @@ impl CompositeSink {
         let mut errand = Errand::new(&self.targets, order, message);
         let step = errand.advance();
         if let (Rule::RoundRobin(turns), Order::Rotation(start)) = (&self.rule, order)
-            && let Step::Taken(index) | Step::WaitOn(index) = step
-            && index != start
+            && let Step::Taken(index, _) | Step::WaitOn(index) = &step
+            && *index != start
         {
             // Those passed over have had their turn; else the next one would get two.
             let count = self.targets.len();
@@ -203,9 +207,20 @@ impl CompositeSink {
         Ok((errand, step))
     }
 
-    fn counted(&self, result: Result<(), SinkError>) -> Result<(), SinkError> {
+    /// Hands the message to the one target that takes it; gives it back in a fan-out.
+    fn hand<H: Handing>(&self, message: Message) -> Result<Sending<'_, H::Yield>, Message> {
+        Ok(match self.errand::<H>(message)? {
+            (_, Step::Taken(_, taken)) => Sending::ready(self.counted(Ok(taken))),
+            (_, Step::Over(error)) => Sending::ready(self.counted(Err(error))),
+            (errand, Step::WaitOn(index)) => {
+                Sending::new(async move { self.counted(errand.finish(index).await) })
+            }
+        })
+    }
+
+    fn counted<T>(&self, result: Result<T, SinkError>) -> Result<T, SinkError> {
         match &result {
-            Ok(()) => {
+            Ok(_) => {
                 self.sent.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
@@ -237,13 +252,31 @@ impl MessageSink for CompositeSink {
             Ok(message) => message,
             Err(error) => return Sending::ready(self.counted(Err(error))),
         };
-        match self.errand(message) {
+        match self.hand::<Plainly>(message) {
+            Ok(sending) => sending,
             Err(message) => fanout::send(self, message),
-            Ok((_, Step::Taken(_))) => Sending::ready(self.counted(Ok(()))),
-            Ok((_, Step::Over(error))) => Sending::ready(self.counted(Err(error))),
-            Ok((errand, Step::WaitOn(index))) => {
-                Sending::new(async move { self.counted(errand.finish(index).await) })
-            }
+        }
+    }
+
+    /// Sends as [`send`](Self::send) does; the receipt is that of the target that took the message, and of a fan-out
+    /// it ends when all targets have confirmed.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send). Where no target has receipts, `Unsupported`; a fan-out in which some have none says
+    /// so in its `Partial`, and the others have the message.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    fn send_with_receipt(&self, message: Message) -> Sending<'_, Receipt> {
+        let message = match self.refuse_if_closed(message) {
+            Ok(message) => message,
+            Err(error) => return Sending::ready(self.counted(Err(error))),
+        };
+        match self.hand::<ForReceipt>(message) {
+            Ok(sending) => sending,
+            Err(message) => fanout::send_with_receipt(self, message),
         }
     }
 
@@ -273,9 +306,9 @@ impl MessageSink for CompositeSink {
             Ok(message) => message,
             Err(error) => return self.counted(Err(error)).map_err(TrySendError::Refused),
         };
-        match self.errand(message) {
+        match self.errand::<Plainly>(message) {
             Err(message) => fanout::try_send(self, message),
-            Ok((_, Step::Taken(_))) => self.counted(Ok(())).map_err(TrySendError::Refused),
+            Ok((_, Step::Taken(..))) => self.counted(Ok(())).map_err(TrySendError::Refused),
             Ok((_, Step::Over(error))) => self.counted(Err(error)).map_err(TrySendError::Refused),
             Ok((errand, Step::WaitOn(_))) => Err(TrySendError::WouldWait(errand.into_message())),
         }

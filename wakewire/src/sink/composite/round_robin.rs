@@ -2,9 +2,13 @@
 
 use super::errand::{Errand, Step};
 use super::standing::Rank;
+use crate::sink::handing::Handing;
 
 /// Offers the message to every target that is not failing, in turn; a result ends the search.
-pub(super) fn offer(errand: &mut Errand<'_>, start: usize) -> Option<Step> {
+pub(super) fn offer<H: Handing>(
+    errand: &mut Errand<'_, H>,
+    start: usize,
+) -> Option<Step<H::Yield>> {
     let count = errand.targets.len();
     for index in (0..count).map(|offset| (start + offset) % count) {
         let target = &errand.targets[index];

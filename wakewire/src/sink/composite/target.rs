@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use super::standing::{Rank, Standing};
 use crate::error::{Failure, Phase, SinkError, TrySendError};
 use crate::message::Message;
+use crate::sink::handing::Handing;
 use crate::sink::{ConnectionState, MessageSink};
 
 #[derive(Debug)]
@@ -46,8 +47,8 @@ impl Health {
 
 /// What a target says to a message that only one target is to take.
 #[derive(Debug)]
-pub(in crate::sink) enum Answer {
-    Taken,
+pub(in crate::sink) enum Answer<T> {
+    Taken(T),
     /// It is not taken yet.
     Wait(Message),
     /// It is surely not taken: another may have it.
@@ -71,11 +72,11 @@ impl Target {
     }
 
     /// Offers a message without waiting.
-    pub(in crate::sink) fn offer(&self, message: Message) -> Answer {
-        match self.sink.try_send(message) {
-            Ok(()) => {
+    pub(in crate::sink) fn offer<H: Handing>(&self, message: Message) -> Answer<H::Yield> {
+        match H::offer(&*self.sink, message) {
+            Ok(taken) => {
                 self.took_at_once();
-                Answer::Taken
+                Answer::Taken(taken)
             }
             Err(TrySendError::WouldWait(message)) => Answer::Wait(message),
             Err(TrySendError::Refused(error)) => self.refused(error),
@@ -83,17 +84,20 @@ impl Target {
     }
 
     /// Hands a message over, waiting as long as the target does.
-    pub(in crate::sink) async fn hand_over(&self, message: Message) -> Answer {
-        match self.sink.send(message).await {
-            Ok(()) => {
+    pub(in crate::sink) async fn hand_over<H: Handing>(
+        &self,
+        message: Message,
+    ) -> Answer<H::Yield> {
+        match H::send(&*self.sink, message).await {
+            Ok(taken) => {
                 self.took();
-                Answer::Taken
+                Answer::Taken(taken)
             }
             Err(error) => self.refused(error),
         }
     }
 
-    fn refused(&self, mut error: SinkError) -> Answer {
+    fn refused<T>(&self, mut error: SinkError) -> Answer<T> {
         if is_about_the_target(&error) {
             self.failed(&error);
         }
@@ -247,7 +251,8 @@ pub(in crate::sink) fn is_about_the_target(error: &SinkError) -> bool {
     match error {
         SinkError::MessageTooLarge(_)
         | SinkError::WrongDomain(_)
-        | SinkError::WrongPrecision(_) => false,
+        | SinkError::WrongPrecision(_)
+        | SinkError::Unsupported(_) => false,
         SinkError::SendFailed(failure) => failure.failed_phase() != Some(Phase::Accept),
         _ => true,
     }

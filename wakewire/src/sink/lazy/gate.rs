@@ -252,7 +252,8 @@ pub(super) fn blame(error: &SinkError) -> Blame {
         SinkError::Protocol(_) | SinkError::Unauthorized(_) => Blame::Both,
         SinkError::MessageTooLarge(_)
         | SinkError::WrongDomain(_)
-        | SinkError::WrongPrecision(_) => Blame::Message,
+        | SinkError::WrongPrecision(_)
+        | SinkError::Unsupported(_) => Blame::Message,
         SinkError::BufferFull(_)
         | SinkError::Overloaded(_)
         | SinkError::Timeout(_)

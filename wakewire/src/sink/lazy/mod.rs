@@ -26,7 +26,9 @@ pub use self::metrics::LazyMetrics;
 use self::gate::{Outcome, Stage};
 use self::live::{Ask, Core, Offered, Opening};
 use self::patience::Patience;
-use super::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata, SinkReport};
+use super::{
+    ConnectionState, Flushing, MessageSink, Receipt, Report, Sending, SinkMetadata, SinkReport,
+};
 use crate::backoff::LazyConfig;
 use crate::error::{Failure, SinkError, TrySendError};
 use crate::message::Message;
@@ -132,7 +134,11 @@ impl<S: MessageSink + 'static> LazyMessageSink<S> {
     }
 
     /// Sends a message that has to wait: for a connection, for a fresh one, or for the inner sink.
-    async fn deliver(&self, mut message: Message) -> Result<(), SinkError> {
+    async fn deliver<T: Unpin>(
+        &self,
+        mut message: Message,
+        hand: impl for<'s> Fn(&'s S, Message) -> Sending<'s, T>,
+    ) -> Result<T, SinkError> {
         let core = &self.core;
         let mut patience = Patience::new(&core.counters, core.config.max_retries);
         core.counters.waits.add_one();
@@ -149,10 +155,10 @@ impl<S: MessageSink + 'static> LazyMessageSink<S> {
                 continue;
             };
             // Dropped while it waits, the inner sink's own promise holds: what is pending is not accepted.
-            let error = match live.sink.send(message).await {
-                Ok(()) => {
+            let error = match hand(&live.sink, message).await {
+                Ok(taken) => {
                     core.took(&live);
-                    return Ok(());
+                    return Ok(taken);
                 }
                 Err(error) => error,
             };
@@ -234,8 +240,12 @@ impl<S: MessageSink + 'static> MessageSink for LazyMessageSink<S> {
         match self.core.offer(message) {
             Offered::Taken => Sending::ready(Ok(())),
             Offered::Refused(error) => Sending::ready(Err(error)),
-            Offered::Back(message) => Sending::new(self.deliver(message)),
+            Offered::Back(message) => Sending::new(self.deliver(message, S::send)),
         }
+    }
+
+    fn send_with_receipt(&self, message: Message) -> Sending<'_, Receipt> {
+        Sending::new(self.deliver(message, S::send_with_receipt))
     }
 
     fn is_connected(&self) -> bool {

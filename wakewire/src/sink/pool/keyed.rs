@@ -7,6 +7,7 @@ use super::lanes::Lanes;
 use crate::error::{Failure, SinkError, TrySendError};
 use crate::message::Message;
 use crate::sink::composite::target::Answer;
+use crate::sink::handing::{Handing, Plainly};
 use crate::sink::{MessageSink, Sending};
 
 impl<S: MessageSink + 'static> LazyConnectionPool<S> {
@@ -17,17 +18,17 @@ impl<S: MessageSink + 'static> LazyConnectionPool<S> {
         usize::try_from(hash % count).ok()
     }
 
-    pub(super) fn send_bound<'a>(
+    pub(super) fn send_bound<'a, H: Handing>(
         &'a self,
         lanes: &'a Arc<Lanes>,
         lane: usize,
         message: Message,
-    ) -> Sending<'a> {
+    ) -> Sending<'a, H::Yield> {
         let lane = &lanes.list[lane];
         let entered = lane.enter();
         let mut message = message;
         if let Some(user) = &entered {
-            match user.offer(message) {
+            match user.offer::<H>(message) {
                 Answer::Wait(back) => message = back,
                 decided => return Sending::ready(self.counted(bound(decided))),
             }
@@ -39,7 +40,7 @@ impl<S: MessageSink + 'static> LazyConnectionPool<S> {
             };
             user.take_part();
             lanes.watch_idle();
-            let answer = user.hand_over(message).await;
+            let answer = user.hand_over::<H>(message).await;
             self.counted(bound(answer))
         })
     }
@@ -53,7 +54,7 @@ impl<S: MessageSink + 'static> LazyConnectionPool<S> {
         let Some(user) = lanes.list[lane].enter() else {
             return Err(TrySendError::WouldWait(message));
         };
-        match user.offer(message) {
+        match user.offer::<Plainly>(message) {
             Answer::Wait(message) => Err(TrySendError::WouldWait(message)),
             decided => self.counted(bound(decided)).map_err(TrySendError::Refused),
         }
@@ -61,9 +62,9 @@ impl<S: MessageSink + 'static> LazyConnectionPool<S> {
 }
 
 /// What a message is told that is bound to one lane: there is no other for it.
-fn bound(answer: Answer) -> Result<(), SinkError> {
+fn bound<T>(answer: Answer<T>) -> Result<T, SinkError> {
     match answer {
-        Answer::Taken => Ok(()),
+        Answer::Taken(taken) => Ok(taken),
         Answer::Stop(error) => Err(error),
         Answer::Next(message, error) => Err(error.returning(message)),
         Answer::Wait(message) => Err(SinkError::SendFailed(Failure::new("")).returning(message)),

@@ -10,6 +10,7 @@ use crate::error::SinkError;
 use crate::message::Message;
 use crate::sink::MessageSink;
 use crate::sink::composite::target::{Answer, Target};
+use crate::sink::handing::Handing;
 
 /// Set in the number of users while the member goes to sleep.
 const LEAVING: usize = 1 << (usize::BITS - 1);
@@ -117,9 +118,9 @@ pub(super) struct User<'a>(&'a Lane);
 
 impl User<'_> {
     /// Offers a message without waiting.
-    pub(super) fn offer(&self, message: Message) -> Answer {
-        let answer = self.0.target.offer(message);
-        if matches!(answer, Answer::Taken) {
+    pub(super) fn offer<H: Handing>(&self, message: Message) -> Answer<H::Yield> {
+        let answer = self.0.target.offer::<H>(message);
+        if matches!(answer, Answer::Taken(_)) {
             self.take_part();
             raise(&self.0.used);
         }
@@ -127,9 +128,9 @@ impl User<'_> {
     }
 
     /// Hands a message over, waiting as long as the member does.
-    pub(super) async fn hand_over(&self, message: Message) -> Answer {
+    pub(super) async fn hand_over<H: Handing>(&self, message: Message) -> Answer<H::Yield> {
         self.take_part();
-        let answer = self.0.target.hand_over(message).await;
+        let answer = self.0.target.hand_over::<H>(message).await;
         raise(&self.0.used);
         answer
     }

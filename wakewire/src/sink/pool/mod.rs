@@ -30,8 +30,9 @@ pub use self::stats::PoolStats;
 
 use self::lanes::Lanes;
 use self::search::{Search, Step};
+use super::handing::{ForReceipt, Plainly};
 use super::lazy::LazyMessageSink;
-use super::{ConnectionState, Flushing, MessageSink, Sending, SinkMetadata};
+use super::{ConnectionState, Flushing, MessageSink, Receipt, Sending, SinkMetadata};
 use crate::error::{Failure, Phase, SinkError, TrySendError};
 use crate::message::Message;
 
@@ -198,9 +199,9 @@ impl<S: MessageSink + 'static> LazyConnectionPool<S> {
         })
     }
 
-    fn counted(&self, result: Result<(), SinkError>) -> Result<(), SinkError> {
+    fn counted<T>(&self, result: Result<T, SinkError>) -> Result<T, SinkError> {
         match &result {
-            Ok(()) => {
+            Ok(_) => {
                 self.sent.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
@@ -239,20 +240,11 @@ impl<S: MessageSink + 'static> MessageSink for LazyConnectionPool<S> {
     /// Dropped while pending, the message was not accepted by any member, as far as the inner sinks keep to
     /// that themselves.
     fn send(&self, message: Message) -> Sending<'_> {
-        let lanes = self.lanes();
-        if lanes.is_closed() {
-            return Sending::ready(self.counted(Err(self.closed().returning(message))));
-        }
-        if let Some(lane) = self.bound_to(&message) {
-            return self.send_bound(lanes, lane, message);
-        }
-        match Search::begin(lanes, message) {
-            (_, Step::Taken) => Sending::ready(self.counted(Ok(()))),
-            (_, Step::Over(error)) => Sending::ready(self.counted(Err(error))),
-            (search, Step::WaitOn(lane, user)) => {
-                Sending::new(async move { self.counted(search.finish(lane, user).await) })
-            }
-        }
+        self.hand::<Plainly>(message)
+    }
+
+    fn send_with_receipt(&self, message: Message) -> Sending<'_, Receipt> {
+        self.hand::<ForReceipt>(message)
     }
 
     /// Returns whether any member is connected.
@@ -285,8 +277,8 @@ impl<S: MessageSink + 'static> MessageSink for LazyConnectionPool<S> {
         if let Some(lane) = self.bound_to(&message) {
             return self.try_send_bound(lanes, lane, message);
         }
-        match Search::begin(lanes, message) {
-            (_, Step::Taken) => self.counted(Ok(())).map_err(TrySendError::Refused),
+        match Search::<Plainly>::begin(lanes, message) {
+            (_, Step::Taken(())) => self.counted(Ok(())).map_err(TrySendError::Refused),
             (_, Step::Over(error)) => self.counted(Err(error)).map_err(TrySendError::Refused),
             (search, Step::WaitOn(..)) => Err(TrySendError::WouldWait(search.into_message())),
         }

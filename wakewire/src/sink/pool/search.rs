@@ -1,19 +1,22 @@
 //! One message that may go anywhere, on its way to the one member that takes it.
 
+use std::marker::PhantomData;
 use std::mem::take;
 use std::sync::Arc;
 
+use super::LazyConnectionPool;
 use super::choice::{Set, least_busy, to_wait_for};
 use super::lane::User;
 use super::lanes::Lanes;
 use crate::error::{Failure, SinkError};
 use crate::message::Message;
-use crate::sink::MessageSink;
 use crate::sink::composite::target::{Answer, is_about_the_target};
+use crate::sink::handing::Handing;
+use crate::sink::{MessageSink, Sending};
 
 /// The search; every member has the message at most once.
 #[derive(Debug)]
-pub(super) struct Search<'a> {
+pub(super) struct Search<'a, H> {
     lanes: &'a Arc<Lanes>,
     turn: usize,
     /// Empty while a member has it.
@@ -27,19 +30,20 @@ pub(super) struct Search<'a> {
     /// It waits for room once at most.
     may_wait: bool,
     last: Option<SinkError>,
+    handing: PhantomData<H>,
 }
 
 /// Where the search stands after all that could be done without waiting.
 #[derive(Debug)]
-pub(super) enum Step<'a> {
-    Taken,
+pub(super) enum Step<'a, T> {
+    Taken(T),
     WaitOn(usize, Option<User<'a>>),
     Over(SinkError),
 }
 
-impl<'a> Search<'a> {
+impl<'a, H: Handing> Search<'a, H> {
     /// Begins with the lane whose turn it is.
-    pub(super) fn begin(lanes: &'a Arc<Lanes>, message: Message) -> (Self, Step<'a>) {
+    pub(super) fn begin(lanes: &'a Arc<Lanes>, message: Message) -> (Self, Step<'a, H::Yield>) {
         let mut search = Self {
             lanes,
             turn: lanes.next_turn(),
@@ -49,6 +53,7 @@ impl<'a> Search<'a> {
             may_dial: true,
             may_wait: true,
             last: None,
+            handing: PhantomData,
         };
         lanes.pass_over_failing(false);
         let step = search.advance();
@@ -56,7 +61,7 @@ impl<'a> Search<'a> {
     }
 
     /// Goes as far as it can without waiting.
-    fn advance(&mut self) -> Step<'a> {
+    fn advance(&mut self) -> Step<'a, H::Yield> {
         let lanes = self.lanes;
         let count = lanes.list.len();
         let view = |lane: usize| lanes.list[lane].view();
@@ -91,7 +96,7 @@ impl<'a> Search<'a> {
         mut self,
         lane: usize,
         user: Option<User<'a>>,
-    ) -> Result<(), SinkError> {
+    ) -> Result<H::Yield, SinkError> {
         let (mut lane, mut user) = (lane, user);
         loop {
             let on_it = match user {
@@ -100,8 +105,8 @@ impl<'a> Search<'a> {
             };
             on_it.take_part();
             self.lanes.watch_idle();
-            match on_it.hand_over(take(&mut self.message)).await {
-                Answer::Taken => return Ok(()),
+            match on_it.hand_over::<H>(take(&mut self.message)).await {
+                Answer::Taken(taken) => return Ok(taken),
                 Answer::Stop(error) => return Err(error),
                 Answer::Wait(message) => self.message = message,
                 Answer::Next(message, error) if is_about_the_target(&error) => {
@@ -116,7 +121,7 @@ impl<'a> Search<'a> {
             drop(on_it);
             self.waiting = Set::default();
             match self.advance() {
-                Step::Taken => return Ok(()),
+                Step::Taken(taken) => return Ok(taken),
                 Step::Over(error) => return Err(error),
                 Step::WaitOn(next, entered) => (lane, user) = (next, entered),
             }
@@ -128,9 +133,9 @@ impl<'a> Search<'a> {
     }
 
     /// Offers it to a usable lane; a result ends the search.
-    fn offer(&mut self, lane: usize, user: &User<'a>) -> Option<Step<'a>> {
-        match user.offer(take(&mut self.message)) {
-            Answer::Taken => {
+    fn offer(&mut self, lane: usize, user: &User<'a>) -> Option<Step<'a, H::Yield>> {
+        match user.offer::<H>(take(&mut self.message)) {
+            Answer::Taken(taken) => {
                 self.lanes.skipped_to(lane, self.turn);
                 // Those that lost their connection would never get a turn while another takes everything.
                 for (passed, lane) in self.lanes.list.iter().enumerate() {
@@ -140,7 +145,7 @@ impl<'a> Search<'a> {
                         lane.target.wake();
                     }
                 }
-                return Some(Step::Taken);
+                return Some(Step::Taken(taken));
             }
             Answer::Stop(error) => return Some(Step::Over(error)),
             Answer::Wait(message) => {
@@ -172,6 +177,26 @@ impl<'a> Search<'a> {
         let last = self.last.take();
         last.unwrap_or_else(|| SinkError::SendFailed(Failure::new("")))
             .returning(take(&mut self.message))
+    }
+}
+
+impl<S: MessageSink + 'static> LazyConnectionPool<S> {
+    /// Hands the message to the lane of its key, or to the least busy member that works.
+    pub(super) fn hand<H: Handing>(&self, message: Message) -> Sending<'_, H::Yield> {
+        let lanes = self.lanes();
+        if lanes.is_closed() {
+            return Sending::ready(self.counted(Err(self.closed().returning(message))));
+        }
+        if let Some(lane) = self.bound_to(&message) {
+            return self.send_bound::<H>(lanes, lane, message);
+        }
+        match Search::<H>::begin(lanes, message) {
+            (_, Step::Taken(taken)) => Sending::ready(self.counted(Ok(taken))),
+            (_, Step::Over(error)) => Sending::ready(self.counted(Err(error))),
+            (search, Step::WaitOn(lane, user)) => {
+                Sending::new(async move { self.counted(search.finish(lane, user).await) })
+            }
+        }
     }
 }
 

@@ -186,17 +186,6 @@ fn a_key_without_effect_is_refused() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_said_and_never_ignored() {
-    let found = relay_with("cursor = \"hunter2\"");
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(
-        found[0].contains("not built into this version yet"),
-        "{found:?}"
-    );
-    assert!(!found[0].contains("hunter2"), "{found:?}");
-}
-
-#[test]
 fn no_secret_is_echoed() {
     for line in [
         "password = \"hunter2\"",
