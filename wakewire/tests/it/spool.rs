@@ -332,3 +332,29 @@ fn without_a_runtime_it_is_refused() {
     let made = futures_util::FutureExt::now_or_never(factory.create_sink("s")).unwrap();
     assert!(matches!(made, Err(SinkError::NoRuntime(_))));
 }
+
+#[tokio::test]
+async fn receipts_are_given_and_one_that_is_kept_says_so() {
+    for fsync in EACH {
+        let place = Place::new();
+        let text = with_spool(&place, "direct", &format!("fsync = '{fsync}'"));
+        let sender = factory(&text);
+        let sink = sender.create_sink("s").await.unwrap();
+        let receipt = soon(sink.send_with_receipt(numbered(0))).await.unwrap();
+        sender.close(Duration::ZERO).await;
+        let error = soon(receipt).await.unwrap_err();
+        assert!(matches!(error, SinkError::Closed(_)), "{error}");
+        assert!(error.to_string().contains("spool"), "{error}");
+        // In the next life it is delivered, and so is what that one sends.
+        drop((sink, sender));
+        let sender = factory(&text);
+        let sink = sender.create_sink("s").await.unwrap();
+        let receiver = factory(&text);
+        let mut source = receiver.create_source("s").await.unwrap();
+        let (confirmed, ()) = tokio::join!(soon(sink.send_confirmed(numbered(1))), async {
+            expect(&mut source, 0..2).await;
+            assert!(source.close(SOON).await);
+        });
+        confirmed.unwrap();
+    }
+}
