@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use wakewire::{Message, MessageSource, Position, SinkFactory};
+use wakewire::{Message, MessageSource, Position, SinkError, SinkFactory};
 
 /// What the application keeps: the first line is its own, the others say what is in it already. A database would
 /// be told both in one transaction; here a file is replaced as a whole.
@@ -54,7 +54,14 @@ async fn live(mut source: MessageSource, path: &Path, most: u64) -> Result<(), B
     let mut account = Account::load(path)?;
     source = source.starting_after(account.positions.iter().copied());
     for _ in 0..most {
-        let Some(message) = source.recv().await? else {
+        let message = loop {
+            match source.recv().await {
+                // The life before has not let go of the endpoint yet.
+                Err(SinkError::Io(_)) => tokio::time::sleep(Duration::from_millis(10)).await,
+                received => break received?,
+            }
+        };
+        let Some(message) = message else {
             break;
         };
         let amount = String::from_utf8_lossy(&message.payload).parse()?;
@@ -88,7 +95,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for most in [1, 10, 100, 300, 500, 1000] {
         let source = factory.create_source("amounts").await?;
         live(source, &path, most).await?;
-        tokio::time::sleep(Duration::from_millis(10)).await; // until the endpoint is free again
     }
     println!("1 + 2 + … + 1000 = {}", Account::load(&path)?.total);
     Ok(())
