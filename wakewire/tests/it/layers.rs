@@ -29,6 +29,8 @@ const ROWS: &[&[&str]] = &[
     &["registry"],
     &["factory"],
     &["testing"],
+    // Only in builds for tests and fuzz targets.
+    &["fuzzing"],
 ];
 
 /// Files and directories (with a `/`) that have neither I/O nor clock nor tokio. Every other file that says so in
