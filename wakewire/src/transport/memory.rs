@@ -40,7 +40,8 @@ impl Listener {
         Self::at(Side::Back, name, BUFFER)
     }
 
-    /// Takes the connections that are meant for who listens at a name, and may dial that one with [`dial_past`].
+    /// Takes the connections that are meant for who listens at a name, and may dial that one past it.
+    #[cfg(feature = "test-kit")]
     pub(crate) fn in_front_of(name: &str, buffer: usize) -> io::Result<Self> {
         Self::at(Side::Front, name, buffer)
     }
@@ -87,6 +88,7 @@ pub(super) async fn dial(name: &str) -> io::Result<Line> {
 }
 
 /// Dials who listens at a name, past what is in front of it.
+#[cfg(feature = "test-kit")]
 pub(crate) async fn dial_past(name: &str, buffer: usize) -> io::Result<DuplexStream> {
     let bound = BOUND.lock().get(&(Side::Back, name.to_owned())).cloned();
     connect(bound, Some(buffer)).await

@@ -158,9 +158,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         if unfinished == 0 {
             share.hold(0);
         } else if unfinished + more > SMALLEST_READ {
+            let asked = Instant::now();
             share.room(unfinished + more).await;
-            // Nothing was read meanwhile.
-            self.unfinished = None;
+            // Nothing was read meanwhile, so that what did not come is not the peer's fault.
+            if let Some(begun) = &mut self.unfinished {
+                begun.since += asked.elapsed();
+            }
             share.hold(unfinished + more);
         }
     }
