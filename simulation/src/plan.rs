@@ -95,7 +95,7 @@ impl Plan {
         } else {
             1
         };
-        let length = draw.milliseconds(4_000..=16_000);
+        let length = Duration::from_millis(draw.skewed::<u32>(4_000..=40_000).into());
         let mut plan = Self {
             seed,
             service: Service {
@@ -261,7 +261,9 @@ impl Draw {
     /// Adds one fault, and its end.
     fn fault(&mut self, plan: &mut Plan) {
         let begins = self.within(plan.healed);
-        let ends = (begins + self.milliseconds(20..=4_000)).min(plan.healed);
+        // A peer that is cut off is given up after 15 s: some are, while others are away too.
+        let lasts = Duration::from_millis(self.skewed::<u32>(20..=30_000).into());
+        let ends = (begins + lasts).min(plan.healed);
         let (links, hosts) = (plan.links(), plan.hosts());
         let (a, b) = self.of(&links).clone();
         let host = self.of(&hosts).clone();
