@@ -172,7 +172,7 @@ impl Soaking {
                 self.run.troupe.read()?;
             }
             self.cycles += 1;
-            if self.cycles % SILENT_EVERY == 0 {
+            if self.cycles.is_multiple_of(SILENT_EVERY) {
                 self.run.inflict(&Fault::Hold).await?;
             }
             self.run.until_all_have(0).await
