@@ -45,6 +45,9 @@ mod domain;
 mod endpoint;
 mod error;
 mod factory;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod link;
 mod message;
 mod outbox;

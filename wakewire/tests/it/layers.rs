@@ -28,6 +28,8 @@ const ROWS: &[&[&str]] = &[
     &["relay", "sink"],
     &["registry"],
     &["factory"],
+    // Only in builds for tests and fuzz targets.
+    &["fuzzing"],
 ];
 
 /// Files and directories (with a `/`) that have neither I/O nor clock nor tokio. Every other file that says so in
