@@ -45,6 +45,16 @@ async fn receives(source: &mut MessageSource, expected: &str) {
     assert_eq!(message.unwrap().unwrap().payload, expected);
 }
 
+/// Waits until so many are in the outbox.
+async fn accepts(sink: &DirectSink, count: u64) {
+    let all = async {
+        while sink.ledger().accepted < count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(MINUTE, all).await.expect("in a minute");
+}
+
 /// Refused with this, the message comes back.
 fn comes_back(sent: Result<(), SinkError>, expected: &str) -> SinkError {
     let mut error = sent.unwrap_err();
@@ -92,7 +102,7 @@ async fn a_full_disk_refuses_what_is_new_and_keeps_what_it_has() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_synced_is_not_accepted_and_not_sent() {
     let disk = Memory::default();
     let (sink, mut source, _factory) = on(&disk, "broken", Fsync::BeforeAccept).await;
@@ -101,6 +111,16 @@ async fn what_cannot_be_synced_is_not_accepted_and_not_sent() {
         sync: true,
         ..Faults::default()
     });
+    let held = disk.holds_syncs();
+    let there = Arc::clone(&sink);
+    let sending = tokio::spawn(async move { there.send(Message::new("refused")).await });
+    accepts(&sink, 2).await;
+    // It is written, and there is a connection; but whether it is synced is open.
+    receives(&mut source, "first").await;
+    let early = timeout(Duration::from_millis(100), source.recv()).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(held);
+    comes_back(sending.await.unwrap(), "refused");
     for _ in 0..3 {
         let error = comes_back(sink.send(Message::new("refused")).await, "refused");
         assert!(matches!(error, SinkError::Io(_)), "{error}");
@@ -111,7 +131,6 @@ async fn what_cannot_be_synced_is_not_accepted_and_not_sent() {
     }
     disk.fails(Faults::default());
     sink.send(Message::new("second")).await.unwrap();
-    receives(&mut source, "first").await;
     receives(&mut source, "second").await;
     let ledger = sink.ledger();
     assert!(ledger.adds_up() && ledger.accepted == 2, "{ledger}");
@@ -159,22 +178,17 @@ async fn those_who_wait_for_the_disk_share_it() {
     let disk = Memory::default();
     let (sink, mut source, _factory) = on(&disk, "shared", Fsync::BeforeAccept).await;
     let before = disk.syncs();
-    disk.holds_syncs(true);
+    let held = disk.holds_syncs();
     let sending: Vec<_> = (0..100)
         .map(|_| {
             let sink = Arc::clone(&sink);
             tokio::spawn(async move { sink.send(Message::new("x")).await })
         })
         .collect();
-    // All are written, and none is accepted, nor sent: the first syncing has not ended.
-    let all_wait = async {
-        while sink.ledger().accepted < 100 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(MINUTE, all_wait).await.expect("in a minute");
+    // All are written, and none is accepted: the first syncing has not ended.
+    accepts(&sink, 100).await;
     assert!(sending.iter().all(|send| !send.is_finished()));
-    disk.holds_syncs(false);
+    drop(held);
     for send in sending {
         send.await.unwrap().unwrap();
     }

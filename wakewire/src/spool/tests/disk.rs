@@ -44,6 +44,17 @@ struct State {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory(Arc<Mutex<State>>, Arc<(Mutex<bool>, Condvar)>);
 
+/// Syncing waits as long as this is there.
+#[derive(Debug)]
+pub(crate) struct Held(Memory);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        *self.0.1.0.lock() = false;
+        self.0.1.1.notify_all();
+    }
+}
+
 #[derive(Debug)]
 struct Reel(Memory, String);
 
@@ -62,10 +73,10 @@ impl Memory {
         self.0.lock().syncs
     }
 
-    /// Lets no syncing end for now, or all that have begun.
-    pub(crate) fn holds_syncs(&self, held: bool) {
-        *self.1.0.lock() = held;
-        self.1.1.notify_all();
+    /// Lets no syncing end before this is dropped.
+    pub(crate) fn holds_syncs(&self) -> Held {
+        *self.1.0.lock() = true;
+        Held(self.clone())
     }
 
     fn comes_to_sync(&self) {

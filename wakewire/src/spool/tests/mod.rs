@@ -13,12 +13,13 @@ use rand::{RngExt, SeedableRng};
 
 use self::disk::{Faults, Memory};
 use super::arbitrary;
-use super::format::{Boot, Opening, Record, encode_mark, record};
+use super::format::{Boot, OPENING, Opening, Record, encode_mark, record};
 use super::journal::{Journal, Terms, Unopened};
 use super::recovery::{Part, Recovered, recover};
 use crate::message::Message;
 use crate::wire::SessionId;
 use crate::wire::frame::encode_message;
+use crate::wire::run::frame_length;
 
 #[derive(Clone, Debug)]
 enum Act {
@@ -332,7 +333,18 @@ impl World {
             })
             .collect();
         match recover(&parts, self.terms.boot) {
-            Ok(recovered) => self.holds(&recovered, recovered.acked.min(recovered.next - 1)),
+            Ok(recovered) => {
+                self.holds(&recovered, 0);
+                let is_used = parts.iter().any(|part| part.bytes.len() > OPENING);
+                if is_used && recovered.next < self.next {
+                    // Only a length that leads beyond the end looks like a write that was cut off.
+                    let tail = recovered.tail.unwrap();
+                    let part = parts.iter().find(|part| part.name == tail.name).unwrap();
+                    let left =
+                        &part.bytes[part.bytes.len() - usize::try_from(tail.bytes).unwrap()..];
+                    assert!(frame_length(left) > left.len(), "damage is no tail");
+                }
+            }
             Err(damage) => {
                 assert!(parts.iter().any(|part| part.name == damage.name));
                 assert!(matches!(self.open(), Err(Unopened::Damage(again)) if again == damage));
