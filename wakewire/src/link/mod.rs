@@ -15,6 +15,7 @@ mod driver;
 mod lane;
 mod pump;
 mod spooled;
+mod syncing;
 mod waiter;
 
 use std::sync::{Arc, OnceLock};
@@ -321,14 +322,6 @@ impl Link {
             // An aborted task ends at its next await, which is at once.
             waiter.wait_until(ABORT_WITHIN, |lane| !lane.running).await;
         }
-    }
-}
-
-impl Drop for Link {
-    /// Without a runtime and without blocking: what is still owed is given up, counted and told.
-    fn drop(&mut self) {
-        self.shared.leave();
-        self.shared.abort();
     }
 }
 
