@@ -14,7 +14,7 @@ use crate::sink::MessageSink;
 use crate::sink::direct::DirectSink;
 use crate::source::MessageSource;
 use crate::spool::Spool;
-use crate::spool::tests::disk::{Faults, Memory};
+use crate::spool::bad::{Faults, Memory};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

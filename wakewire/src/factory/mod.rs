@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod bad_disk;
+mod lane;
 mod ping;
 mod place;
 mod spool;
@@ -20,10 +21,7 @@ use self::spool::Spools;
 use crate::backoff::LazyConfig;
 use crate::cursor::Cursor;
 use crate::delivery::Delivery;
-use crate::domain::Admission;
 use crate::error::{Failure, Phase, SinkError};
-use crate::link::{Link, LinkConfig};
-use crate::outbox::Limits;
 use crate::registry::{
     CompositePattern, Registry, ServiceConfig, ServiceRegistry, SinkType, WithoutConsumers,
 };
@@ -34,8 +32,6 @@ use crate::sink::relay::RelaySink;
 use crate::sink::together::Together;
 use crate::sink::{MessageSink, Report};
 use crate::source::{Closer, MessageSource, SourceConfig, Start};
-use crate::spool::Spool;
-use crate::spool::recovery::Recovered;
 
 /// Makes sinks and sources by service name.
 ///
@@ -325,42 +321,6 @@ impl SinkFactory {
                 })
             }
         })
-    }
-
-    fn link(
-        &self,
-        name: &str,
-        config: &ServiceConfig,
-        spool: Option<(Spool, Recovered)>,
-    ) -> Result<Link, SinkError> {
-        let target = reachable(name, config)?;
-        let endpoint = target.endpoint();
-        let link = LinkConfig {
-            service: name.into(),
-            asks_for: name.into(),
-            endpoint: endpoint.to_string().into(),
-            checksummed: endpoint.is_checksummed(),
-            limits: Limits {
-                messages: config.buffer_size,
-                bytes: config.buffer_bytes,
-                delivery: config.delivery,
-                when_full: config.when_full,
-                checksummed: endpoint.is_checksummed(),
-                loses_frames: endpoint.loses_frames(),
-            },
-            admission: Admission {
-                max_message_bytes: config.max_message_bytes,
-                domain: config.domain,
-                precision: config.precision_context,
-            },
-            lazy: config.lazy_config(self.lazy.clone()),
-            idle_timeout: config.idle_timeout,
-            drain_timeout: config.drain_timeout,
-        };
-        match spool {
-            None => Ok(Link::new(link, Box::new(target))),
-            Some((spool, recovered)) => Link::spooled(link, Box::new(target), spool, recovered),
-        }
     }
 }
 

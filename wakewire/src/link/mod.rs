@@ -16,6 +16,7 @@ mod lane;
 mod pump;
 mod receipt;
 mod spooled;
+mod syncing;
 mod waiter;
 
 use std::sync::{Arc, OnceLock};
@@ -340,14 +341,6 @@ impl Link {
             // An aborted task ends at its next await, which is at once.
             waiter.wait_until(ABORT_WITHIN, |lane| !lane.running).await;
         }
-    }
-}
-
-impl Drop for Link {
-    /// Without a runtime and without blocking: what is still owed is given up, counted and told.
-    fn drop(&mut self) {
-        self.shared.leave();
-        self.shared.abort();
     }
 }
 

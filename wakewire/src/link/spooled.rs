@@ -1,21 +1,16 @@
 //! A link whose messages are on a disk before they are accepted.
 //!
 //! They are appended and written under the lane's lock, so that no connection has a message that the file lacks: its
-//! number would be given once more after a crash. Syncing is done by the runtime's blocking threads, without a lock;
-//! all who write while it goes on share the next one.
+//! number would be given once more after a crash.
 
 use std::io;
 use std::path::Path;
 use std::slice;
-use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 
-use super::lane::Lane;
+use super::syncing::{Group, Hearing};
 use super::waiter::{Waiter, until};
 use super::{Link, LinkConfig, Phase, Shared};
 use crate::delivery::Fsync;
@@ -24,28 +19,16 @@ use crate::message::Message;
 use crate::outbox::{Outbox, Teller};
 use crate::randomness::random;
 use crate::spool::Spool;
-use crate::spool::journal::{Unsynced, is_full};
+use crate::spool::journal::is_full;
 use crate::spool::recovery::Recovered;
 use crate::transport::dial::Dial;
 use crate::wire::SessionId;
 
 /// A spool, and who waits for it to be synced.
 pub(super) struct Spooled {
-    spool: Spool,
-    group: Mutex<Group>,
+    pub(super) spool: Spool,
+    pub(super) group: Mutex<Group>,
 }
-
-/// Those who have written since the last syncing began.
-struct Group {
-    outcome: watch::Sender<Option<Outcome>>,
-    /// A task syncs, or will.
-    syncs: bool,
-}
-
-type Outcome = Result<(), SinkError>;
-
-/// How to hear of it.
-type Hearing = watch::Receiver<Option<Outcome>>;
 
 /// Why messages were not taken over.
 enum Unkept {
@@ -55,33 +38,10 @@ enum Unkept {
 
 impl Spooled {
     pub(super) fn new(spool: Spool) -> Self {
-        let group = Group {
-            outcome: watch::Sender::new(None),
-            syncs: false,
-        };
         Self {
             spool,
-            group: Mutex::new(group),
+            group: Mutex::default(),
         }
-    }
-
-    /// Sees to it that what was just written is synced; returns how to wait for that, if it is to be waited for.
-    fn joined(&self, shared: &Arc<Shared>, runtime: &Handle) -> Option<Hearing> {
-        if self.spool.fsync() == Fsync::Never {
-            return None;
-        }
-        let waits = self.spool.fsync() == Fsync::BeforeAccept;
-        let mut group = self.group.lock();
-        let outcome = waits.then(|| group.outcome.subscribe());
-        if !group.syncs {
-            group.syncs = true;
-            if waits {
-                runtime.spawn(commit(Arc::clone(shared)));
-            } else {
-                runtime.spawn(sync_later(Arc::downgrade(shared)));
-            }
-        }
-        outcome
     }
 }
 
@@ -266,33 +226,6 @@ impl Shared {
         }
     }
 
-    /// Waits until everything is on the disk itself, at most this long; it goes on behind our back.
-    pub(super) async fn sync_spool(&self, within: Duration) {
-        let Some(spooled) = &self.spooled else {
-            return;
-        };
-        let done = async {
-            let (syncs, mut outcome) = {
-                let group = spooled.group.lock();
-                (group.syncs, group.outcome.subscribe())
-            };
-            match spooled.spool.fsync() {
-                // Whoever comes last is in this group.
-                Fsync::BeforeAccept if syncs => drop(outcome.wait_for(Option::is_some).await),
-                Fsync::BeforeAccept | Fsync::Never => {}
-                Fsync::Interval => {
-                    if let Some(unsynced) = spooled.spool.unsynced() {
-                        let (unsynced, synced) = synced(unsynced).await;
-                        drop(self.conclude(spooled, &mut self.lane.lock(), &unsynced, synced));
-                    }
-                }
-            }
-        };
-        if timeout(within, done).await.is_err() {
-            tracing::debug!(service = %self.config.service, "closed before its spool was synced");
-        }
-    }
-
     /// Closes for good, and lets another process have the spool.
     pub(super) fn leave(&self) {
         let mut lane = self.lane.lock();
@@ -314,7 +247,7 @@ impl Shared {
     }
 
     /// Says why a message is not kept.
-    fn not_kept(&self, spool: &Spool, error: &io::Error) -> SinkError {
+    pub(super) fn not_kept(&self, spool: &Spool, error: &io::Error) -> SinkError {
         let place = spool.path().display();
         let failure = self.failure().phase(ErrorPhase::Accept);
         let failure = failure.because(format!("the spool in `{place}` does not take it: {error}"));
@@ -327,110 +260,12 @@ impl Shared {
                 .hint("look after that disk: what was accepted is kept, and each send tries again"),
         )
     }
+}
 
-    /// Draws the conclusions of a syncing.
-    fn conclude(
-        &self,
-        spooled: &Spooled,
-        lane: &mut Lane,
-        unsynced: &Unsynced,
-        synced: io::Result<()>,
-    ) -> Outcome {
-        let reached = spooled.spool.has_synced(unsynced, synced.is_ok());
-        let holds_back = spooled.spool.fsync() == Fsync::BeforeAccept;
-        match synced {
-            Ok(()) => {
-                if holds_back {
-                    lane.outbox.ready(reached);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                let refusal = self.not_kept(&spooled.spool, &error);
-                if holds_back {
-                    // What was written meanwhile is taken back with it.
-                    lane.outbox.retract(reached);
-                    lane.refused += 1;
-                    let mut group = spooled.group.lock();
-                    let further = std::mem::replace(&mut group.outcome, watch::Sender::new(None));
-                    further.send_replace(Some(Err(refusal.clone())));
-                }
-                let service = &self.config.service;
-                tracing::warn!(%service, spool = %spooled.spool.path().display(), %error, "not synced");
-                Err(refusal)
-            }
-        }
+impl Drop for Link {
+    /// Without a runtime and without blocking: what is still owed is given up, counted and told.
+    fn drop(&mut self) {
+        self.shared.leave();
+        self.shared.abort();
     }
 }
-
-/// Syncs for those who wait, one group after the other, as long as there is one.
-async fn commit(shared: Arc<Shared>) {
-    let Some(spooled) = &shared.spooled else {
-        return;
-    };
-    loop {
-        let (unsynced, waiting) = {
-            let mut lane = shared.lane.lock();
-            lane.outbox.closed_up();
-            let mut group = spooled.group.lock();
-            let waiting = std::mem::replace(&mut group.outcome, watch::Sender::new(None));
-            let Some(unsynced) = spooled.spool.unsynced() else {
-                group.syncs = false;
-                waiting.send_replace(Some(Ok(())));
-                return;
-            };
-            (unsynced, waiting)
-        };
-        let (unsynced, synced) = synced(unsynced).await;
-        let mut lane = shared.lane.lock();
-        let outcome = shared.conclude(spooled, &mut lane, &unsynced, synced);
-        if lane.outbox.has_unsent()
-            && !lane.needs_nobody()
-            && let Err(error) = shared.wake(lane)
-        {
-            tracing::debug!(%error, "not woken");
-        }
-        waiting.send_replace(Some(outcome));
-        shared.changed.notify_waiters();
-    }
-}
-
-/// Syncs what is written until nothing has been for an interval; holds nothing alive meanwhile.
-async fn sync_later(link: Weak<Shared>) {
-    loop {
-        sleep(INTERVAL).await;
-        let Some(shared) = link.upgrade() else {
-            return;
-        };
-        let Some(spooled) = &shared.spooled else {
-            return;
-        };
-        let unsynced = {
-            let mut group = spooled.group.lock();
-            let unsynced = spooled.spool.unsynced();
-            group.syncs = unsynced.is_some();
-            unsynced
-        };
-        let Some(unsynced) = unsynced else {
-            return;
-        };
-        let (unsynced, synced) = synced(unsynced).await;
-        // What was accepted is accepted; that it is not safe yet has been said.
-        drop(shared.conclude(spooled, &mut shared.lane.lock(), &unsynced, synced));
-    }
-}
-
-/// Syncs on a thread that may block.
-async fn synced(unsynced: Unsynced) -> (Arc<Unsynced>, io::Result<()>) {
-    let unsynced = Arc::new(unsynced);
-    let there = Arc::clone(&unsynced);
-    let done = tokio::task::spawn_blocking(move || there.sync()).await;
-    (
-        unsynced,
-        done.unwrap_or_else(|error| Err(io::Error::other(error))),
-    )
-}
-
-/// How long what is written waits to be synced, with `fsync = "interval"`: short enough to lose little, long enough
-/// that a disk has other things to do.
-const INTERVAL: Duration = Duration::from_secs(1);

@@ -39,22 +39,24 @@ pub(crate) trait Tape: fmt::Debug + Send + Sync {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// The directory of one service's spool, for this process alone.
+/// The directory of one service's spool.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
-    /// Held as long as it is ours; the file stays, since removing it would race with another starter.
-    _lock: File,
 }
+
+/// What makes a directory ours as long as we have it. The file stays: removing it would race with another starter.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "it is there to be dropped")] File);
 
 impl Directory {
     /// Makes the directory of this service below `base`, both of them only for our user, and takes its lock.
-    pub(crate) fn claim(base: &Path, service: &str) -> io::Result<Self> {
+    pub(crate) fn claim(base: &Path, service: &str) -> io::Result<(Self, Lock)> {
         private(base)?;
         let path = base.join(file_name(service));
         private(&path)?;
         let lock = lock(&path.join(LOCK))?;
-        Ok(Self { path, _lock: lock })
+        Ok((Self { path }, Lock(lock)))
     }
 
     /// Returns where it is.

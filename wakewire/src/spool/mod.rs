@@ -15,7 +15,7 @@ pub(crate) mod format;
 pub(crate) mod journal;
 pub(crate) mod recovery;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,18 +23,23 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use self::disk::{Directory, Disk};
+use self::disk::{Directory, Disk, Lock};
 use self::journal::{Journal, Terms, Unopened, Unsynced};
 use self::recovery::Recovered;
 use crate::delivery::Fsync;
 use crate::randomness::random;
 use crate::wire::SessionId;
 
+#[cfg(test)]
+pub(crate) use self::tests::disk as bad;
+
 /// The files of one sink, shared by those who send and who sync.
 #[derive(Debug)]
 pub(crate) struct Spool {
     /// None once it is closed: then another process may have it.
     journal: Mutex<Option<Journal>>,
+    /// None on a disk that is nobody else's.
+    lock: Mutex<Option<Lock>>,
     path: PathBuf,
     fsync: Fsync,
 }
@@ -47,9 +52,10 @@ impl Spool {
         fsync: Fsync,
         buffer_bytes: usize,
     ) -> Result<(Self, Recovered), Unopened> {
-        let directory = Directory::claim(base, service)?;
+        let (directory, lock) = Directory::claim(base, service)?;
         let path = directory.path().to_owned();
         let (spool, recovered) = Self::on(Arc::new(directory), path, fsync, buffer_bytes)?;
+        *spool.lock.lock() = Some(lock);
         if let Some(tail) = &recovered.tail {
             let file = spool.path.join(&tail.name);
             tracing::warn!(
@@ -81,6 +87,7 @@ impl Spool {
         let (journal, recovered) = Journal::open(disk, terms)?;
         let spool = Self {
             journal: Mutex::new(Some(journal)),
+            lock: Mutex::new(None),
             path,
             fsync,
         };
@@ -139,6 +146,7 @@ impl Spool {
         if let Some(mut journal) = self.journal.lock().take() {
             journal.rest();
         }
+        drop(self.lock.lock().take());
     }
 }
 

@@ -1,0 +1,50 @@
+//! The link of a relay or direct service.
+
+use super::SinkFactory;
+use super::place::reachable;
+use crate::domain::Admission;
+use crate::error::SinkError;
+use crate::link::{Link, LinkConfig};
+use crate::outbox::Limits;
+use crate::registry::ServiceConfig;
+use crate::spool::Spool;
+use crate::spool::recovery::Recovered;
+
+impl SinkFactory {
+    /// Makes the link of this service, over its spool if it has one.
+    pub(super) fn link(
+        &self,
+        name: &str,
+        config: &ServiceConfig,
+        spool: Option<(Spool, Recovered)>,
+    ) -> Result<Link, SinkError> {
+        let target = reachable(name, config)?;
+        let endpoint = target.endpoint();
+        let link = LinkConfig {
+            service: name.into(),
+            asks_for: name.into(),
+            endpoint: endpoint.to_string().into(),
+            checksummed: endpoint.is_checksummed(),
+            limits: Limits {
+                messages: config.buffer_size,
+                bytes: config.buffer_bytes,
+                delivery: config.delivery,
+                when_full: config.when_full,
+                checksummed: endpoint.is_checksummed(),
+                loses_frames: endpoint.loses_frames(),
+            },
+            admission: Admission {
+                max_message_bytes: config.max_message_bytes,
+                domain: config.domain,
+                precision: config.precision_context,
+            },
+            lazy: config.lazy_config(self.lazy.clone()),
+            idle_timeout: config.idle_timeout,
+            drain_timeout: config.drain_timeout,
+        };
+        match spool {
+            None => Ok(Link::new(link, Box::new(target))),
+            Some((spool, recovered)) => Link::spooled(link, Box::new(target), spool, recovered),
+        }
+    }
+}
