@@ -97,10 +97,11 @@ where
     hello::encode(kind, &value, true, &mut bytes);
     let mut scanner = Scanner::new(true);
     scanner.limit = u32::MAX;
-    let Ok(Some(Piece::Control { body, .. })) = scanner.next(&mut bytes) else {
-        panic!("what was written cannot be read: {value:?}");
+    let written = match scanner.next(&mut bytes) {
+        Ok(Some(Piece::Control { body, .. })) => body,
+        _ => Bytes::new(),
     };
-    assert_eq!(hello::decode::<T>(kind, &body), Ok(value));
+    assert_eq!(hello::decode::<T>(kind, &written), Ok(value));
 }
 
 #[cfg(test)]
