@@ -86,6 +86,16 @@ pub fn greeting(input: &[u8]) {
     again::<PositionList>(Kind::Positions, input);
 }
 
+/// Recovers the files of a spool, cut out of these bytes.
+pub fn spool(input: &[u8]) {
+    crate::spool::arbitrary::files(input);
+}
+
+/// Reads a cursor's file.
+pub fn cursor(input: &[u8]) {
+    crate::cursor::any_file(input);
+}
+
 fn again<T>(kind: Kind, input: &[u8])
 where
     T: for<'b> Decode<'b, ()> + Encode<()> + PartialEq + std::fmt::Debug,

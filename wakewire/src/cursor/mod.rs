@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::log::any_file;
 use self::log::{Entry, LONGEST, Log};
 pub(crate) use self::log::{MARK_BYTES, Mark};
 pub use self::position::{Position, PositionError};

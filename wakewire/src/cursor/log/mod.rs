@@ -302,5 +302,27 @@ const FORGOTTEN: usize = MOST_SESSIONS / 16;
 /// More than a file can have: a longer one is not read.
 pub(super) const LONGEST: u64 = (HEADER + (2 * (MOST_SESSIONS + 2) + SPARE + 1) * RECORD) as u64;
 
+/// Recovers any bytes at all; what they say is written anew, and read again.
+///
+/// # Panics
+///
+/// When it is not the same.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn any_file(input: &[u8]) {
+    let Ok(log) = Log::recover(input) else {
+        return;
+    };
+    assert!(log.length() <= input.len() as u64);
+    let all = |log: &Log| {
+        let positions = log.positions();
+        let mut all: Vec<_> = positions.map(|p| (p.session(), p.sequence())).collect();
+        all.sort_unstable();
+        (all, log.mark().copied())
+    };
+    let (file, compacted) = log.compacted();
+    assert_eq!(all(&compacted), all(&log));
+    assert_eq!(Log::recover(&file).map(|again| all(&again)), Ok(all(&log)));
+}
+
 #[cfg(test)]
 mod tests;

@@ -200,3 +200,26 @@ fn it_holds_so_many_sessions_those_written_last_and_no_more_bytes() {
     assert_eq!(kept.get(&most), Some(&1));
     assert!(!kept.contains_key(&1), "written longest ago");
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn any_file_is_read_and_written_anew_or_refused(
+        entries in prop::collection::vec((0_u128..4, 0_u64..9), 0..8),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        end: prop::sample::Index,
+    ) {
+        let (mut file, mut log) = Log::new().compacted();
+        for (session, processed) in entries {
+            let entry = position(session, processed);
+            file.extend(log.record(&entry));
+            log.wrote(&entry);
+        }
+        for (place, byte) in changes {
+            *place.get_mut(&mut file) = byte;
+        }
+        file.truncate(file.len() - end.index(file.len()) % 64);
+        any_file(&file);
+    }
+}
