@@ -259,6 +259,8 @@ impl Walk<'_> {
         let needed = match (&self.openings[index], self.openings.get(index + 1)) {
             (Err(_), Some(Ok(next))) => needed.max(next.before),
             (Err(_), _) => u64::MAX,
+            // What was before an unread file is gone, as what is acknowledged goes.
+            (Ok(opening), _) if self.unread && !self.begun => needed.max(opening.before),
             (Ok(_), _) => needed,
         };
         let was_whole = if self.rebooted {

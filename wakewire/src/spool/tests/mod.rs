@@ -354,8 +354,14 @@ impl World {
     }
 }
 
+/// Ten thousand, or more by `PROPTEST_CASES`.
+fn cases() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig::with_cases(usual.cases.max(10_000))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(cases())]
 
     #[test]
     fn what_was_promised_is_recovered_whatever_fails(
@@ -391,7 +397,7 @@ fn left_behind(random: &mut SmallRng) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(cases())]
 
     #[test]
     fn any_bytes_are_recovered_without_a_hole_or_are_damage(seed: u64) {
