@@ -50,10 +50,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Senders keep what they owe on disk: nothing accepted is forfeited with them.
-    #[arg(long, hide = true)]
+    #[arg(long)]
     spool: bool,
     /// Receivers keep on disk what they have had: nothing that they have confirmed comes again.
-    #[arg(long, hide = true)]
+    #[arg(long)]
     cursor: bool,
     /// Print all figures as one JSON object.
     #[arg(long)]
@@ -69,7 +69,7 @@ pub(crate) struct CheckArguments {
     /// The directory of one run.
     directory: PathBuf,
     /// Receivers had a durable cursor.
-    #[arg(long, hide = true)]
+    #[arg(long)]
     cursor: bool,
 }
 

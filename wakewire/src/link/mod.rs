@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Asleep there is no task, no socket, no timer and no buffer. Only `closed` is final. What is owed is in the
-//! [`Outbox`](crate::outbox::Outbox), *when* to dial is the [`Dialer`]'s; here they are put to work.
+//! [`Outbox`], *when* to dial is the [`Dialer`]'s; here they are put to work.
 
 mod driver;
 mod lane;

@@ -206,8 +206,8 @@ proptest! {
 
     #[test]
     fn any_file_is_read_and_written_anew_or_refused(
-        entries in prop::collection::vec((0_u128..4, 0_u64..9), 0..8),
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        entries in vec((0_u128..4, 0_u64..9), 0..8),
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
         end: prop::sample::Index,
     ) {
         let (mut file, mut log) = Log::new().compacted();
