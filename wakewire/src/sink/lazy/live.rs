@@ -292,18 +292,21 @@ impl<S: MessageSink + 'static> Core<S> {
 }
 
 impl<S> Core<S> {
-    /// Closes for good: ends the running series and gives the connection away.
-    pub(super) fn shut(&self) -> Option<Arc<Live<S>>> {
+    /// Closes for good: ends the running series, whose end can be waited for, and gives the connection away.
+    pub(super) fn shut(&self) -> (Option<Arc<Live<S>>>, Option<watch::Receiver<Outcome>>) {
         let mut gate = self.gate.lock();
         let dialing = gate.dismiss();
         let live = self.live.swap(None);
         let change = gate.shift(Stage::Closed);
         drop(gate);
         self.note(change.tell());
-        if let Some((Some(abort), _)) = dialing {
-            abort.abort();
-        }
-        live
+        let outcome = dialing.map(|(abort, outcome)| {
+            if let Some(abort) = abort {
+                abort.abort();
+            }
+            outcome
+        });
+        (live, outcome)
     }
 
     pub(super) fn note(&self, changed: bool) {

@@ -353,14 +353,19 @@ impl<S: MessageSink + 'static> MessageSink for LazyMessageSink<S> {
     }
 
     /// Closes the sink for good: every later send gets `Closed`, and so do those that wait for a
-    /// connection. The inner sink is closed within this time.
+    /// connection. A dial that is under way ends first. The inner sink is closed within this time.
     ///
     /// # Cancel safety
     ///
     /// Once polled, the sink is closed; dropped later, the inner sink is dropped as it stands.
     fn close(&self, within: Duration) -> Flushing<'_> {
         Sending::new(async move {
-            match self.core.shut() {
+            let (live, dialing) = self.core.shut();
+            if let Some(mut outcome) = dialing {
+                // Ended at once, or in the moment of its birth: then nothing is dialled after the close.
+                drop(ended(&mut outcome).await);
+            }
+            match live {
                 Some(live) => Ok(self.or_own(live.sink.close(within).await?)),
                 None => Ok(self.report()),
             }
