@@ -92,6 +92,11 @@ pub(crate) fn recover(parts: &[Part], boot: Boot) -> Result<Recovered, Damage> {
         tail: None,
     };
     walk.acked = walk.acked.max(walk.acked_by_marks());
+    if let Some(Ok(first)) = openings.first() {
+        // What was in files before the first was acknowledged, or they would be there.
+        walk.expected = first.first.min(walk.limit(0));
+        walk.acked = walk.acked.max(walk.expected - 1);
+    }
     for index in 0..parts.len() {
         if !walk.part(index)? {
             break;
@@ -166,22 +171,23 @@ impl Walk<'_> {
             Err(fault) => return self.bad(index, 0, fault.clone()),
         };
         let limit = self.limit(index);
-        if opening.first >= limit {
-            return Ok(true);
-        }
-        if opening.first > self.expected {
+        let first = opening.first.min(limit);
+        if first > self.expected {
             // Files go in order, and only when all in them is acknowledged; but one that is there may have lost its
             // frames with the power.
             let may_be_lost = self.unread || self.follows(index);
             let is_gone = !(self.begun || (self.rebooted && may_be_lost));
             if is_gone {
-                self.acked = self.acked.max(opening.first - 1);
+                self.acked = self.acked.max(first - 1);
             }
-            if opening.first > self.acked + 1 {
-                let what = format!("messages before {} are missing", opening.first);
+            if first > self.acked + 1 {
+                let what = format!("messages before {first} are missing");
                 return self.bad(index, 0, Fault::Wrong(what));
             }
-            self.skip_to(opening.first);
+            self.skip_to(first);
+        }
+        if first == limit {
+            return Ok(true);
         }
         let bytes = &self.parts[index].bytes;
         let mut at = OPENING;
