@@ -12,6 +12,23 @@ use crate::wire::{ProtocolError, SessionId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Boot(pub(crate) u128);
 
+/// Returns the name of the file of this number; sorted by name, files are in their order.
+pub(crate) fn name_of(number: u64) -> String {
+    format!("{number:016x}{SUFFIX}")
+}
+
+/// Returns the number of a file, if it is one of ours.
+pub(crate) fn number_of(name: &str) -> Option<u64> {
+    let digits = name
+        .strip_suffix(SUFFIX)
+        .filter(|digits| digits.len() == 16)?;
+    u64::from_str_radix(digits, 16)
+        .ok()
+        .filter(|number| *number < u64::MAX)
+}
+
+const SUFFIX: &str = ".seg";
+
 /// What every file starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opening {

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 
-use super::format::{Boot, Fault, OPENING, Opening, Record, marks, record};
+use super::format::{Boot, Fault, OPENING, Opening, Record, marks, number_of, record};
 use crate::wire::SessionId;
 use crate::wire::run::Run;
 
@@ -92,6 +92,11 @@ pub(crate) fn recover(parts: &[Part], boot: Boot) -> Result<Recovered, Damage> {
         tail: None,
     };
     walk.acked = walk.acked.max(walk.acked_by_marks());
+    if let Some(Ok(first)) = openings.first() {
+        // What was in files before the first was acknowledged, or they would be there.
+        walk.expected = first.first.min(walk.limit(0));
+        walk.acked = walk.acked.max(walk.expected - 1);
+    }
     for index in 0..parts.len() {
         if !walk.part(index)? {
             break;
@@ -166,20 +171,23 @@ impl Walk<'_> {
             Err(fault) => return self.bad(index, 0, fault.clone()),
         };
         let limit = self.limit(index);
-        if opening.first >= limit {
-            return Ok(true);
-        }
-        if opening.first > self.expected {
-            // Files go in order and only when all in them is acknowledged.
-            let is_gone = !(self.begun || (self.rebooted && self.unread));
+        let first = opening.first.min(limit);
+        if first > self.expected {
+            // Files go in order, and only when all in them is acknowledged; but one that is there may have lost its
+            // frames with the power.
+            let may_be_lost = self.unread || self.follows(index);
+            let is_gone = !(self.begun || (self.rebooted && may_be_lost));
             if is_gone {
-                self.acked = self.acked.max(opening.first - 1);
+                self.acked = self.acked.max(first - 1);
             }
-            if opening.first > self.acked + 1 {
-                let what = format!("messages before {} are missing", opening.first);
+            if first > self.acked + 1 {
+                let what = format!("messages before {first} are missing");
                 return self.bad(index, 0, Fault::Wrong(what));
             }
-            self.skip_to(opening.first);
+            self.skip_to(first);
+        }
+        if first == limit {
+            return Ok(true);
         }
         let bytes = &self.parts[index].bytes;
         let mut at = OPENING;
@@ -245,6 +253,13 @@ impl Walk<'_> {
         self.expected = sequence;
     }
 
+    /// Returns whether the file before this one is there.
+    fn follows(&self, index: usize) -> bool {
+        let number = |index: usize| number_of(&self.parts.get(index)?.name);
+        let before = index.checked_sub(1).and_then(number);
+        before.is_some_and(|before| number(index) == Some(before + 1))
+    }
+
     /// Returns where what a file holds ends to count: a later file says where it goes on.
     fn limit(&self, index: usize) -> u64 {
         let later = self.openings[index + 1..].iter().flatten();
@@ -259,8 +274,8 @@ impl Walk<'_> {
         let needed = match (&self.openings[index], self.openings.get(index + 1)) {
             (Err(_), Some(Ok(next))) => needed.max(next.before),
             (Err(_), _) => u64::MAX,
-            // What was before an unread file is gone, as what is acknowledged goes.
-            (Ok(opening), _) if self.unread && !self.begun => needed.max(opening.before),
+            // What was before the file that may have lost its frames is gone, as what is acknowledged goes.
+            (Ok(opening), _) if !self.begun => needed.max(opening.before),
             (Ok(_), _) => needed,
         };
         let was_whole = if self.rebooted {

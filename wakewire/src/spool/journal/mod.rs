@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 pub(crate) use self::syncing::Unsynced;
 use super::disk::{Disk, Tape};
-use super::format::{Boot, OPENING, Opening, encode_mark};
+use super::format::{Boot, OPENING, Opening, encode_mark, name_of, number_of};
 use super::recovery::{Damage, Fate, Part, Recovered, recover};
 use crate::wire::SessionId;
 
@@ -245,9 +245,8 @@ impl Journal {
     /// Makes the next file, with its opening.
     fn make(&mut self) -> io::Result<(String, Arc<dyn Tape>)> {
         let number = self.number + 1;
-        let name = format!("{number:016x}{SUFFIX}");
+        let name = name_of(number);
         let tape = self.disk.create(&name)?;
-        self.number = number;
         let opening = Opening {
             epoch: self.epoch,
             session: self.session,
@@ -259,9 +258,13 @@ impl Journal {
             holds_back: self.terms.holds_back,
         };
         if let Err(error) = tape.append(&[&opening.encode()]) {
-            self.forget(&name);
+            if self.disk.remove(&name).is_err() {
+                self.number = number;
+            }
             return Err(error);
         }
+        // Without holes, so that a file that is gone is known by its number.
+        self.number = number;
         Ok((name, tape))
     }
 
@@ -337,18 +340,6 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
-
-/// Returns the number of a file, if it is one of ours.
-fn number_of(name: &str) -> Option<u64> {
-    let digits = name
-        .strip_suffix(SUFFIX)
-        .filter(|digits| digits.len() == 16)?;
-    u64::from_str_radix(digits, 16)
-        .ok()
-        .filter(|number| *number < u64::MAX)
-}
-
-const SUFFIX: &str = ".seg";
 
 /// A mark says what was on the disk before it, so that damage there is told from a tail: often enough that little is
 /// in doubt, seldom enough to take little room.
