@@ -67,7 +67,7 @@ fn missing(text: &str) -> Vec<String> {
 
 #[test]
 fn every_test_that_is_named_exists() {
-    for document in ["connections", "guarantees", "security"] {
+    for document in ["connections", "guarantees", "reliability", "security"] {
         let text = std::fs::read_to_string(format!("{ROOT}/docs/{document}.md")).unwrap();
         assert!(named(&text).len() > 20, "{document}: {:?}", named(&text));
         assert_eq!(missing(&text), Vec::<String>::new(), "{document}");
