@@ -204,7 +204,7 @@ impl Stage {
             None => journal.is_broken(format!("consumer {index} got what nobody sent")),
         });
         *taken += 1;
-        if let Some((_, rest)) = part.rest.filter(|(after, _)| *taken % after == 0) {
+        if let Some((_, rest)) = part.rest.filter(|(after, _)| taken.is_multiple_of(*after)) {
             sleep(rest).await;
         }
         true
