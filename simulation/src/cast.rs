@@ -85,7 +85,7 @@ impl Stage {
         sink: &dyn MessageSink,
     ) -> turmoil::Result {
         let mut number = 0;
-        loop {
+        for burst in 1_u32.. {
             let is_last = self.ending.borrow().begun;
             for _ in 0..part.burst {
                 // What is refused, because the buffer is full, is offered again.
@@ -101,6 +101,14 @@ impl Stage {
             self.account(stream, sink).await?;
             if is_last {
                 break;
+            }
+            if part
+                .disconnects
+                .is_some_and(|after| burst.is_multiple_of(after))
+            {
+                // What it still owes goes on with the next message.
+                let drained = sink.disconnect().await.is_ok();
+                self.journal(|journal| journal.note(("disconnects", stream, drained)));
             }
             sleep(part.pause).await;
         }
@@ -204,7 +212,7 @@ impl Stage {
             None => journal.is_broken(format!("consumer {index} got what nobody sent")),
         });
         *taken += 1;
-        if let Some((_, rest)) = part.rest.filter(|(after, _)| *taken % after == 0) {
+        if let Some((_, rest)) = part.rest.filter(|(after, _)| taken.is_multiple_of(*after)) {
             sleep(rest).await;
         }
         true

@@ -40,6 +40,7 @@ pub struct Service {
     max_retry_delay_ms: u32,
     connect_timeout_ms: u32,
     idle_timeout_ms: u32,
+    drain_timeout_ms: u32,
 }
 
 #[derive(Debug)]
@@ -50,6 +51,8 @@ pub struct Producer {
     pub burst: u32,
     /// Bytes of a message, at most.
     pub size: usize,
+    /// After how many bursts it disconnects, whatever it owes.
+    pub disconnects: Option<u32>,
     pub leaving: Option<Leaving>,
 }
 
@@ -106,6 +109,7 @@ impl Plan {
                 max_retry_delay_ms: draw.from(200..=2000),
                 connect_timeout_ms: draw.from(300..=3000),
                 idle_timeout_ms: draw.skewed(200..=50_000),
+                drain_timeout_ms: draw.skewed(1..=500),
             },
             producers: (0..draw.from(1..=3))
                 .map(|_| draw.producer(length))
@@ -163,6 +167,7 @@ impl Plan {
             max_retry_delay_ms,
             connect_timeout_ms,
             idle_timeout_ms,
+            drain_timeout_ms,
         } = self.service;
         let hub = self.hub();
         // Who listens does so at all of its addresses, as one would.
@@ -177,9 +182,10 @@ impl Plan {
         };
         format!(
             "[services.feed]\n{kind}\nendpoint = 'tcp://{address}:7000'\nbuffer_size = {buffer_size}\n\
-             idle_timeout_secs = {}\nlazy.retry_delay_ms = {retry_delay_ms}\nlazy.max_retry_delay_secs = {}\n\
+             idle_timeout_secs = {}\ndrain_timeout_secs = {}\nlazy.retry_delay_ms = {retry_delay_ms}\nlazy.max_retry_delay_secs = {}\n\
              lazy.connect_timeout_secs = {}\n",
             seconds(idle_timeout_ms),
+            seconds(drain_timeout_ms),
             seconds(max_retry_delay_ms),
             seconds(connect_timeout_ms),
         )
@@ -238,6 +244,7 @@ impl Draw {
             pause: self.milliseconds(5..=200),
             burst: self.skewed(1..=30),
             size: usize::from(self.skewed::<u16>(16..=20_000)),
+            disconnects: self.one_in(3).then(|| self.skewed(3..=100)),
             leaving: self.one_in(4).then(|| Leaving {
                 at: self.within(length),
                 within: (!self.one_in(3)).then(|| self.milliseconds(0..=3000)),

@@ -143,7 +143,7 @@ fn align_tasks() -> turmoil::Result {
         .block_on(async {
             loop {
                 let number: u64 = tokio::spawn(async {}).id().to_string().parse()?;
-                if number % MANY_TASKS == 0 {
+                if number.is_multiple_of(MANY_TASKS) {
                     return Ok(());
                 }
             }

@@ -80,7 +80,7 @@ impl Link {
             tokio::task::yield_now().await;
             self.lane.lock().written += taken;
             self.changed.notify_waiters();
-            idle = self.lane.lock().written % 2 == 0;
+            idle = self.lane.lock().written.is_multiple_of(2);
         }
     }
 

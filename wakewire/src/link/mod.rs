@@ -169,9 +169,17 @@ impl Link {
         match offer(&mut lane, &message) {
             Offer::Taken if lane.needs_nobody() => Ok(()),
             Offer::Taken => shared.wake(lane).map_err(TrySendError::Refused),
-            Offer::WouldWait => Err(TrySendError::WouldWait(message)),
+            // After a `disconnect()` that left something, nothing would ever leave a full outbox otherwise.
+            Offer::WouldWait if lane.running => Err(TrySendError::WouldWait(message)),
+            Offer::WouldWait => match shared.wake(lane) {
+                Ok(()) => Err(TrySendError::WouldWait(message)),
+                Err(error) => Err(TrySendError::Refused(error.returning(message))),
+            },
             Offer::Refused => {
-                let error = lane.refusal(shared.failure());
+                let mut error = lane.refusal(shared.failure());
+                if !lane.running && !lane.closing {
+                    error = shared.wake(lane).err().unwrap_or(error);
+                }
                 Err(TrySendError::Refused(error.returning(message)))
             }
         }

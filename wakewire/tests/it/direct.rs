@@ -208,3 +208,27 @@ async fn a_hundred_thousand_messages_of_all_sizes_through_a_small_buffer() {
         assert_eq!(report.delivered, 100_000);
     }
 }
+
+/// Found by the simulation: the link slept for ever, and each send waited for room in vain.
+#[tokio::test]
+async fn a_send_to_a_full_buffer_wakes_a_link_that_was_disconnected() {
+    for when_full in ["block", "reject"] {
+        let keys = format!("buffer_size = 1\nwhen_full = '{when_full}'\ndrain_timeout_secs = 0.01");
+        for (_place, text) in both(&keys) {
+            let sender = factory(&text);
+            let sink = sender.create_sink("direct").await.unwrap();
+            sink.send(numbered(0)).await.unwrap();
+            let left = sink.disconnect().await.unwrap_err();
+            assert!(matches!(left, SinkError::Timeout(_)), "{left}");
+            let receiver = factory(&text);
+            let mut source = receiver.create_source("direct").await.unwrap();
+            let receives = async { expect(&mut source, 0..2).await };
+            let sends = soon(async {
+                while sink.send(numbered(1)).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            });
+            tokio::join!(receives, sends);
+        }
+    }
+}
