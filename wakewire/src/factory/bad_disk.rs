@@ -24,8 +24,7 @@ async fn on(
     name: &str,
     fsync: Fsync,
 ) -> (Arc<DirectSink>, MessageSource, SinkFactory) {
-    let text =
-        format!("[services.x]\ntype = 'direct'\nendpoint = 'unix:///memory/bad-disk-{name}'");
+    let text = format!("[services.x]\ntype = 'direct'\nendpoint = 'memory://bad-disk-{name}'");
     let factory = SinkFactory::from_config_str(&text).unwrap();
     let config = factory.look_up("x").await.unwrap();
     let opened = Spool::on(
