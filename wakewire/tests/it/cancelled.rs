@@ -62,6 +62,29 @@ cases! {
         world.ends_well().await;
         sent.is_some()
     },
+    "MessageSink::send_with_receipt" => |polls| {
+        let mut world = World::direct().await;
+        let message = world.sequence.message(100);
+        let sent = polls.of(world.sink.send_with_receipt(message)).await;
+        // The receipt itself may be dropped as well: the message is owed all the same.
+        let accepted = sent.is_some();
+        world.ends_well().await;
+        accepted
+    },
+    "MessageSink::send_confirmed" => |polls| {
+        let mut world = World::direct().await;
+        let message = world.sequence.message(100);
+        let sink = Arc::clone(&world.sink);
+        let both = async {
+            tokio::select! {
+                sent = sink.send_confirmed(message) => sent.unwrap(),
+                () = world.receive(usize::MAX) => {}
+            }
+        };
+        let sent = polls.of(both).await;
+        world.ends_well().await;
+        sent.is_some()
+    },
     "MessageSink::send_batch" => |polls| {
         let mut world = World::direct().await;
         let messages = (0..5).map(|_| world.sequence.message(10)).collect();

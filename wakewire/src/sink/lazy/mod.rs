@@ -19,18 +19,17 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 pub use self::metrics::LazyMetrics;
 
-use self::gate::{Outcome, Stage};
+use self::gate::Stage;
 use self::live::{Ask, Core, Offered, Opening};
 use self::patience::Patience;
+use self::series::ended;
 use super::{
     ConnectionState, Flushing, MessageSink, Receipt, Report, Sending, SinkMetadata, SinkReport,
 };
 use crate::backoff::LazyConfig;
-use crate::error::{Failure, SinkError, TrySendError};
+use crate::error::{SinkError, TrySendError};
 use crate::message::Message;
 use crate::outbox::Ledger;
 
@@ -388,17 +387,6 @@ impl<S> fmt::Debug for LazyMessageSink<S> {
             .field("name", &name)
             .field("state", &state)
             .finish_non_exhaustive()
-    }
-}
-
-/// Waits for the end of a series.
-async fn ended(outcome: &mut watch::Receiver<Outcome>) -> Result<(), SinkError> {
-    match outcome.wait_for(Option::is_some).await {
-        Ok(outcome) => outcome.clone().unwrap_or(Ok(())),
-        // A series tells before it goes. Should it ever not, an error is better than asking for ever.
-        Err(_) => Err(SinkError::ConnectionFailed(
-            Failure::new("").because("the dial series ended without a result"),
-        )),
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::gate::{Change, Gate, Outcome, Stage};
 use super::live::{Core, Live};
 use crate::dialer::Dialer;
-use crate::error::SinkError;
+use crate::error::{Failure, SinkError};
 use crate::sink::MessageSink;
 
 /// Dials until there is a connection, or `max_retries` are used up, or the error is permanent.
@@ -155,5 +155,16 @@ impl<S: MessageSink + 'static> Drop for Running<S> {
             };
             (gate.shift(stage), Err(error))
         });
+    }
+}
+
+/// Waits for the end of a series.
+pub(super) async fn ended(outcome: &mut watch::Receiver<Outcome>) -> Result<(), SinkError> {
+    match outcome.wait_for(Option::is_some).await {
+        Ok(outcome) => outcome.clone().unwrap_or(Ok(())),
+        // A series tells before it goes. Should it ever not, an error is better than asking for ever.
+        Err(_) => Err(SinkError::ConnectionFailed(
+            Failure::new("").because("the dial series ended without a result"),
+        )),
     }
 }
