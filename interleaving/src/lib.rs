@@ -32,17 +32,21 @@ mod randomness;
 mod security;
 #[path = "../../wakewire/src/sink/mod.rs"]
 pub mod sink;
+#[path = "../../wakewire/src/spool/mod.rs"]
+mod spool;
 #[path = "../../wakewire/src/transport/mod.rs"]
 mod transport;
 #[path = "../../wakewire/src/wire/mod.rs"]
 mod wire;
 
 pub use backoff::LazyConfig;
-pub use delivery::{Delivery, WhenFull};
+pub use delivery::{Delivery, Fsync, WhenFull};
 pub use endpoint::{Authority, Endpoint, EndpointError, Scheme};
 pub use error::{Failure, PartialFailure, Phase, SinkError, TrySendError};
 pub use message::Message;
 pub use outbox::{Dropped, Ledger};
 pub use sink::lazy::LazyMessageSink;
 pub use sink::pool::LazyConnectionPool;
-pub use sink::{ConnectionState, Flushing, MessageSink, Report, Sending, SinkMetadata, SinkReport};
+pub use sink::{
+    ConnectionState, Flushing, MessageSink, Receipt, Report, Sending, SinkMetadata, SinkReport,
+};

@@ -17,11 +17,28 @@ use crate::error::SinkError;
 use crate::spool::journal::Unsynced;
 
 /// Those who have written since the last syncing began.
-#[derive(Default)]
 pub(super) struct Group {
     outcome: watch::Sender<Option<Outcome>>,
     /// A task syncs, or will.
     syncs: bool,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        let (outcome, _) = watch::channel(None);
+        Self {
+            outcome,
+            syncs: false,
+        }
+    }
+}
+
+impl Group {
+    /// Begins the next one; returns how to tell those of this one.
+    fn closed(&mut self) -> watch::Sender<Option<Outcome>> {
+        let next = Self::default().outcome;
+        std::mem::replace(&mut self.outcome, next)
+    }
 }
 
 pub(super) type Outcome = Result<(), SinkError>;
@@ -102,7 +119,7 @@ impl Shared {
                     lane.outbox.retract(reached);
                     lane.refused += 1;
                     let mut group = spooled.group.lock();
-                    let further = std::mem::replace(&mut group.outcome, watch::Sender::new(None));
+                    let further = group.closed();
                     further.send_replace(Some(Err(refusal.clone())));
                 }
                 let service = &self.config.service;
@@ -123,7 +140,7 @@ async fn commit(shared: Arc<Shared>) {
             let mut lane = shared.lane.lock();
             lane.outbox.closed_up();
             let mut group = spooled.group.lock();
-            let waiting = std::mem::replace(&mut group.outcome, watch::Sender::new(None));
+            let waiting = group.closed();
             let Some(unsynced) = spooled.spool.unsynced() else {
                 group.syncs = false;
                 waiting.send_replace(Some(Ok(())));
