@@ -56,6 +56,17 @@ impl Address {
     }
 }
 
+#[cfg(feature = "peers")]
+impl Address {
+    /// Returns another address at the same place, for what goes back.
+    pub fn beside(&self) -> Self {
+        match self {
+            Self::Unix(path) => Self::Unix(path.with_extension("back")),
+            Self::Tcp(address) => Self::Tcp((address.ip(), 0).into()),
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -34,8 +34,14 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
     /// Payload bytes, instead of 64, 1024 and 16384 (may be given more than once)
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
     pub size: Vec<u32>,
+    /// Sends so many messages a second and measures how long each is on its way from when it was due
+    #[arg(long, value_name = "MESSAGES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// So many tasks send on one sink; contestants that cannot are left out
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub senders: u32,
     /// Only this transport (may be given more than once)
     #[arg(long)]
     pub transport: Vec<Transport>,
@@ -74,7 +80,10 @@ impl Options {
             }
         }
         let wanted = |one: &&'static dyn Contestant| {
-            self.only.is_empty() || self.only.iter().any(|name| one.name().starts_with(name))
+            let named = self.only.iter().any(|name| one.name().starts_with(name));
+            (self.only.is_empty() || named)
+                && (self.rate.is_none() || one.is_paced())
+                && (self.senders == 1 || one.has_senders())
         };
         Ok(contestant::all().filter(wanted).collect())
     }
@@ -102,6 +111,10 @@ pub struct Part {
     pub size: usize,
     #[arg(long)]
     pub count: u64,
+    #[arg(long)]
+    pub rate: u32,
+    #[arg(long)]
+    pub senders: u32,
 }
 
 impl Part {
@@ -111,6 +124,8 @@ impl Part {
             address: self.address.clone(),
             size: self.size,
             count: self.count,
+            rate: self.rate,
+            senders: self.senders.max(1),
         }
     }
 }

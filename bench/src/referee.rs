@@ -52,6 +52,11 @@ struct Heat<'a> {
 
 impl Heat<'_> {
     fn run(&self, contestants: &[&dyn Contestant]) -> Vec<Row> {
+        let contestants: Vec<&dyn Contestant> = contestants
+            .iter()
+            .copied()
+            .filter(|one| one.carries(self.transport))
+            .collect();
         let mut rows: Vec<Row> = contestants
             .iter()
             .map(|one| Row::new(one.name(), self.transport, self.size))
@@ -80,6 +85,9 @@ impl Heat<'_> {
     /// Finds out how many messages take about as long as a run is meant to; none if it does not work.
     fn calibrate(&self, row: &mut Row) -> Option<u64> {
         let target = self.options.seconds;
+        if let Some(rate) = self.options.rate {
+            return Some((f64::from(rate) * target) as u64);
+        }
         let mut count = 2_000;
         for _ in 0..10 {
             eprint!("{} calibrating: ", row.title());
@@ -121,6 +129,8 @@ impl Heat<'_> {
             address: self.transport.address_in(directory.path()),
             size: self.size,
             count,
+            rate: self.options.rate.unwrap_or(0),
+            senders: self.options.senders,
         };
         pair::run(&part, Duration::from_secs_f64(self.options.limit))
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::address::Transport;
 use crate::cli::Options;
 use crate::contestant::{raw, tokio_naive};
-use crate::measure::{Run, median};
+use crate::measure::{Latency, Run, median};
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -19,6 +19,8 @@ pub struct Report {
     pub architecture: &'static str,
     pub cores: usize,
     pub target_seconds: f64,
+    pub rate: Option<u32>,
+    pub senders: u32,
     pub rows: Vec<Row>,
 }
 
@@ -52,6 +54,23 @@ impl Row {
         median(self.runs.iter().map(Run::rate))
     }
 
+    /// Returns the line of a table of latencies.
+    fn latency_line(&self) -> String {
+        let of = |which: fn(&Latency) -> f64| {
+            let values = self.runs.iter().filter_map(|run| run.latency.as_ref());
+            median(values.map(which)).map_or_else(|| "failed".into(), |us| format!("{us:.1}"))
+        };
+        format!(
+            "| {} | {} | {} | {} | {} | {} |",
+            self.contestant,
+            of(|latency| latency.p50),
+            of(|latency| latency.p99),
+            of(|latency| latency.p999),
+            of(|latency| latency.most),
+            self.runs.len(),
+        )
+    }
+
     fn line(&self, raw: Option<f64>, naive: Option<f64>) -> String {
         let Some(rate) = self.rate() else {
             return format!("| {} | failed | | | | | | |", self.contestant);
@@ -82,6 +101,8 @@ impl Report {
             architecture: std::env::consts::ARCH,
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             target_seconds: options.seconds,
+            rate: options.rate,
+            senders: options.senders,
             rows: Vec::new(),
         }
     }
@@ -91,6 +112,15 @@ impl Report {
         let rate_of = |name| rows.iter().find(|row| row.contestant == name)?.rate();
         let (raw, naive) = (rate_of(raw::NAME), rate_of(tokio_naive::NAME));
         println!("\n### {transport}, {size} B, {} cores\n", self.cores);
+        if let Some(rate) = self.rate {
+            println!("At {rate} messages a second, microseconds from when each was due.\n");
+            println!("| | p50 | p99 | p99.9 | longest | runs |");
+            println!("|---|---|---|---|---|---|");
+            for row in rows {
+                println!("{}", row.latency_line());
+            }
+            return;
+        }
         println!(
             "| | msg/s | slowest – fastest | MB/s | × {} | × {} | CPU s per M | runs |",
             raw::NAME,

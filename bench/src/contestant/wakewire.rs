@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
-use wakewire::{Message, MessageSink, SinkFactory};
+use tokio::task::JoinSet;
+use wakewire::{Message, MessageSink, SinkError, SinkFactory};
 
 use super::{Contestant, Course};
 use crate::address::Address;
@@ -54,7 +55,11 @@ impl Contestant for Wakewire {
         self.about
     }
 
-    fn receive(&self, course: &Course, stage: &mut Stage) -> Result<u64> {
+    fn has_senders(&self) -> bool {
+        true
+    }
+
+    fn receive(&self, course: &Course, stage: Stage) -> Result<Checker> {
         let address = course.address.with_port()?;
         let services = services(&address);
         stage.announce(&address)?;
@@ -86,22 +91,31 @@ impl Contestant for Wakewire {
                     }
                 }
             }
-            Ok(checker.seen())
+            Ok(checker)
         })
     }
 
     fn send(&self, course: &Course) -> Result<Sent> {
         let services = services(&course.address);
-        let mut payloads = Payloads::new(course);
-        let count = course.count;
+        let course = course.clone();
         self.flavor.run(async move {
             let factory = SinkFactory::from_config_str(&services)?;
             let sink = factory.create_sink(SERVICE).await?;
             sink.connect().await?;
 
             let stopwatch = Stopwatch::start();
-            for sequence in 0..count {
-                sink.send(Message::new(payloads.make(sequence))).await?;
+            if course.senders == 1 {
+                send_all(&sink, Payloads::new(&course), course.count).await?;
+            } else {
+                let mut tasks = JoinSet::new();
+                for sender in 0..course.senders {
+                    let (sink, payloads) = (sink.clone(), Payloads::of(&course, sender));
+                    let share = course.share(sender);
+                    tasks.spawn(async move { send_all(&sink, payloads, share).await });
+                }
+                while let Some(sent) = tasks.join_next().await {
+                    sent??;
+                }
             }
             let report = sink.flush(PATIENCE).await?;
             let sent = stopwatch.stop(report.delivered);
@@ -111,6 +125,18 @@ impl Contestant for Wakewire {
             Ok(sent)
         })
     }
+}
+
+async fn send_all(
+    sink: &impl MessageSink,
+    mut payloads: Payloads,
+    count: u64,
+) -> Result<(), SinkError> {
+    for sequence in 0..count {
+        payloads.yielding(sequence).await;
+        sink.send(Message::new(payloads.make(sequence))).await?;
+    }
+    Ok(())
 }
 
 fn services(address: &Address) -> String {
