@@ -56,7 +56,6 @@ impl Address {
     }
 }
 
-#[cfg(feature = "peers")]
 impl Address {
     /// Returns another address at the same place, for what goes back.
     pub fn beside(&self) -> Self {

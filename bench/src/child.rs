@@ -10,6 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -20,6 +22,9 @@ use crate::measure::{Received, cpu_time};
 
 /// Receives one run and says so.
 pub fn receive(part: &Part) -> Result<()> {
+    if part.pin {
+        pin()?;
+    }
     let checker = contestant::named(&part.contestant)?.receive(&part.course(), Stage)?;
     let before = CPU_BEFORE.get().context("never announced")?;
     say(&Received {
@@ -31,7 +36,17 @@ pub fn receive(part: &Part) -> Result<()> {
 
 /// Sends one run and says so.
 pub fn send(part: &Part) -> Result<()> {
+    if part.pin {
+        pin()?;
+    }
     say(&contestant::named(&part.contestant)?.send(&part.course())?)
+}
+
+/// Stays on the first core.
+fn pin() -> Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(0)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cores)?)
 }
 
 /// What a receiver has to do with the referee.

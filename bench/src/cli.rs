@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 use crate::address::{Address, Transport};
-use crate::contestant::{self, Contestant, Course};
+use crate::contestant::{self, Contestant, Course, Work};
 
 /// Messages per second between two processes: wakewire beside what one would write by hand.
 #[derive(Debug, Parser)]
@@ -42,6 +42,15 @@ pub struct Options {
     /// So many tasks send on one sink; contestants that cannot are left out
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub senders: u32,
+    /// What is measured
+    #[arg(long, value_enum, default_value_t = Work::OneWay)]
+    pub work: Work,
+    /// Consumers of a fan-out
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub consumers: u32,
+    /// Both processes of a run on one core
+    #[arg(long)]
+    pub pin: bool,
     /// Only this transport (may be given more than once)
     #[arg(long)]
     pub transport: Vec<Transport>,
@@ -82,6 +91,7 @@ impl Options {
         let wanted = |one: &&'static dyn Contestant| {
             let named = self.only.iter().any(|name| one.name().starts_with(name));
             (self.only.is_empty() || named)
+                && one.work() == self.work
                 && (self.rate.is_none() || one.is_paced())
                 && (self.senders == 1 || one.has_senders())
         };
@@ -98,6 +108,9 @@ pub enum Role {
     /// Sends one run (the referee starts this)
     #[command(hide = true)]
     Send(Part),
+    /// Relays (a receiver starts this)
+    #[command(hide = true)]
+    Relay(Part),
 }
 
 /// Which run a process takes part in.
@@ -115,6 +128,10 @@ pub struct Part {
     pub rate: u32,
     #[arg(long)]
     pub senders: u32,
+    #[arg(long)]
+    pub consumers: u32,
+    #[arg(long)]
+    pub pin: bool,
 }
 
 impl Part {
@@ -126,6 +143,7 @@ impl Part {
             count: self.count,
             rate: self.rate,
             senders: self.senders.max(1),
+            consumers: self.consumers.max(1),
         }
     }
 }

@@ -26,6 +26,7 @@ fn main() -> Result<()> {
     match cli.role {
         Some(Role::Receive(part)) => child::receive(&part),
         Some(Role::Send(part)) => child::send(&part),
+        Some(Role::Relay(part)) => contestant::wakewire_relay::relay(&part.course()),
         None => referee::referee(&cli.options),
     }
 }

@@ -49,6 +49,7 @@ impl Stopwatch {
             wall_seconds: self.wall.elapsed().as_secs_f64(),
             cpu_seconds: (cpu_time() - self.cpu).as_secs_f64(),
             confirmed,
+            latency: None,
         }
     }
 }
@@ -59,6 +60,7 @@ pub struct Sent {
     pub confirmed: u64,
     pub wall_seconds: f64,
     pub cpu_seconds: f64,
+    pub latency: Option<Latency>,
 }
 
 /// What the receiver of a run says.

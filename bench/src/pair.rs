@@ -42,7 +42,7 @@ pub fn run(part: &Part, limit: Duration) -> Result<Run> {
         wall_seconds: sent.wall_seconds,
         sender_cpu_seconds: sent.cpu_seconds,
         receiver_cpu_seconds: received.cpu_seconds,
-        latency: received.latency,
+        latency: sent.latency.or(received.latency),
     })
 }
 
@@ -63,6 +63,8 @@ impl Process {
             .args(["--count", &part.count.to_string()])
             .args(["--rate", &part.rate.to_string()])
             .args(["--senders", &part.senders.to_string()])
+            .args(["--consumers", &part.consumers.to_string()])
+            .args(part.pin.then_some("--pin"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -42,6 +42,13 @@ impl Payloads {
         }
     }
 
+    /// Begins to count time here.
+    pub fn begin(&mut self) {
+        if let Some((_, begun)) = &mut self.pace {
+            *begun = now();
+        }
+    }
+
     /// Waits until this message is due. Between messages it spins, since no timer of the system is exact enough.
     pub fn wait(&self, sequence: u64) {
         while !self.is_due(sequence) {
@@ -167,6 +174,7 @@ mod tests {
             count,
             rate: 0,
             senders: 1,
+            consumers: 1,
         }
     }
 

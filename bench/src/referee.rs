@@ -131,6 +131,8 @@ impl Heat<'_> {
             count,
             rate: self.options.rate.unwrap_or(0),
             senders: self.options.senders,
+            consumers: self.options.consumers,
+            pin: self.options.pin,
         };
         pair::run(&part, Duration::from_secs_f64(self.options.limit))
     }

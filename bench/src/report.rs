@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::address::Transport;
 use crate::cli::Options;
-use crate::contestant::{raw, tokio_naive};
+use crate::contestant::{Work, raw, tokio_naive};
 use crate::measure::{Latency, Run, median};
 
 /// Everything that was measured.
@@ -21,6 +21,8 @@ pub struct Report {
     pub target_seconds: f64,
     pub rate: Option<u32>,
     pub senders: u32,
+    pub work: Work,
+    pub consumers: u32,
     pub rows: Vec<Row>,
 }
 
@@ -103,6 +105,8 @@ impl Report {
             target_seconds: options.seconds,
             rate: options.rate,
             senders: options.senders,
+            work: options.work,
+            consumers: options.consumers,
             rows: Vec::new(),
         }
     }
@@ -112,8 +116,19 @@ impl Report {
         let rate_of = |name| rows.iter().find(|row| row.contestant == name)?.rate();
         let (raw, naive) = (rate_of(raw::NAME), rate_of(tokio_naive::NAME));
         println!("\n### {transport}, {size} B, {} cores\n", self.cores);
-        if let Some(rate) = self.rate {
-            println!("At {rate} messages a second, microseconds from when each was due.\n");
+        let what = match (self.work, self.rate) {
+            (Work::RoundTrip, _) => Some("Microseconds there and back.".to_owned()),
+            (_, Some(rate)) => Some(format!(
+                "At {rate} messages a second, microseconds from when each was due."
+            )),
+            (Work::FanOut, None) => {
+                println!("Each message goes to {} consumers.\n", self.consumers);
+                None
+            }
+            (Work::OneWay, None) => None,
+        };
+        if let Some(what) = what {
+            println!("{what}\n");
             println!("| | p50 | p99 | p99.9 | longest | runs |");
             println!("|---|---|---|---|---|---|");
             for row in rows {

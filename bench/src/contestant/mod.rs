@@ -3,7 +3,9 @@
 pub mod raw;
 pub mod tokio_batch;
 pub mod tokio_naive;
+pub mod round_trip;
 pub mod wakewire;
+pub mod wakewire_relay;
 
 mod framed;
 #[cfg(feature = "peers")]
@@ -21,6 +23,8 @@ mod zenoh;
 mod zeromq;
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde::Serialize;
 
 use crate::address::{Address, Transport};
 use crate::child::Stage;
@@ -35,6 +39,11 @@ pub trait Contestant: Sync {
 
     /// Returns what it is, in one line.
     fn about(&self) -> &'static str;
+
+    /// Returns what it does.
+    fn work(&self) -> Work {
+        Work::OneWay
+    }
 
     /// Returns whether it goes over this transport.
     fn carries(&self, _transport: Transport) -> bool {
@@ -74,6 +83,20 @@ pub struct Course {
     pub rate: u32,
     /// Tasks that send, each its share of the messages.
     pub senders: u32,
+    /// Who receive each message.
+    pub consumers: u32,
+}
+
+/// What a contestant does with messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// One process sends, the other receives.
+    OneWay,
+    /// One message goes there and comes back, and then the next.
+    RoundTrip,
+    /// A third process gives each message to several consumers.
+    FanOut,
 }
 
 impl Course {
@@ -92,6 +115,8 @@ pub fn all() -> impl Iterator<Item = &'static dyn Contestant> {
         tokio_naive::ENTRIES,
         tokio_batch::ENTRIES,
         wakewire::ENTRIES,
+        wakewire_relay::ENTRIES,
+        round_trip::ENTRIES,
         #[cfg(feature = "peers")]
         zeromq::ENTRIES,
         #[cfg(feature = "peers")]

@@ -10,25 +10,42 @@ use anyhow::{Context, Result, bail, ensure};
 use async_nats::{Client, ConnectOptions};
 use futures_util::StreamExt;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
-use super::{Contestant, Course};
+use super::{Contestant, Course, Work};
 use crate::address::{Address, Transport};
 use crate::child::Stage;
 use crate::measure::{Sent, Stopwatch};
 use crate::payload::{Checker, Payloads};
 use crate::runtime::Flavor;
 
-pub const ENTRIES: &[&dyn Contestant] = &[&Core];
+pub const ENTRIES: &[&dyn Contestant] = &[
+    &Core {
+        name: "nats-core",
+        work: Work::OneWay,
+    },
+    &Core {
+        name: "nats-core-fan-out",
+        work: Work::FanOut,
+    },
+];
 
-struct Core;
+struct Core {
+    name: &'static str,
+    work: Work,
+}
 
 impl Contestant for Core {
     fn name(&self) -> &'static str {
-        "nats-core"
+        self.name
     }
 
     fn about(&self) -> &'static str {
         "a nats-server between them; nothing is kept or acknowledged"
+    }
+
+    fn work(&self) -> Work {
+        self.work
     }
 
     fn carries(&self, transport: Transport) -> bool {
@@ -38,18 +55,34 @@ impl Contestant for Core {
     fn receive(&self, course: &Course, stage: Stage) -> Result<Checker> {
         let server = Server::start(&course.address)?;
         let address = server.address.clone();
-        let mut checker = Checker::new(course);
+        let consumers = match self.work {
+            Work::FanOut => course.consumers,
+            Work::OneWay | Work::RoundTrip => 1,
+        };
         // It throws away what does not fit; so everything fits.
         let capacity = course.count as usize + 1;
         let dismissal = stage.dismissal();
+        let course = course.clone();
         let checker = Flavor::MultiThread.run(async move {
-            let client = connect(&address, capacity).await?;
-            let mut messages = client.subscribe(SUBJECT).await?;
-            client.flush().await?;
+            let mut receiving = JoinSet::<Result<Checker>>::new();
+            for _ in 0..consumers {
+                let client = connect(&address, capacity).await?;
+                let mut messages = client.subscribe(SUBJECT).await?;
+                client.flush().await?;
+                let mut checker = Checker::new(&course);
+                receiving.spawn(async move {
+                    while !checker.is_done() {
+                        let message = messages.next().await.context("the server left")?;
+                        checker.check(&message.payload)?;
+                    }
+                    Ok(checker)
+                });
+            }
+            let client = connect(&address, 16).await?;
             stage.announce(&address)?;
-            while !checker.is_done() {
-                let message = messages.next().await.context("the server left")?;
-                checker.check(&message.payload)?;
+            let mut checker = Checker::new(&course);
+            while let Some(received) = receiving.join_next().await {
+                checker = received??;
             }
             confirm(&client, &checker).await?;
             dismissal.await?;
