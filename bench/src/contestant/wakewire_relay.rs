@@ -101,7 +101,7 @@ impl Contestant for WakewireRelay {
                 sink.send(Message::new(payloads.make(sequence))).await?;
             }
             let report = sink.flush(PATIENCE).await?;
-            let sent = stopwatch.stop(report.delivered + 1);
+            let sent = stopwatch.stop(report.delivered);
             if !report.is_complete() {
                 bail!("not all was delivered: {report:?}");
             }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, anyhow};
 use zenoh::handlers::FifoChannel;
-use zenoh::qos::{CongestionControl, Reliability};
+use zenoh::qos::CongestionControl;
 use zenoh::{Config, Session};
 
 use super::{Contestant, Course};
@@ -65,7 +65,6 @@ impl Contestant for Zenoh {
             let publisher = session
                 .declare_publisher(KEY)
                 .congestion_control(CongestionControl::Block)
-                .reliability(Reliability::Reliable)
                 .await
                 .map_err(|error| anyhow!(error))?;
             // Until both sides know of each other's subscribers, what is put goes nowhere.
