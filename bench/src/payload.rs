@@ -63,7 +63,8 @@ impl Payloads {
         }
     }
 
-    fn is_due(&self, sequence: u64) -> bool {
+    /// Returns whether it is time to send this message.
+    pub fn is_due(&self, sequence: u64) -> bool {
         self.pace.is_none() || now() >= self.due(sequence)
     }
 
@@ -85,6 +86,41 @@ impl Payloads {
             .extend_from_slice(&self.due(sequence).to_le_bytes());
         self.chunk.extend_from_slice(&self.filler);
         self.chunk.split().freeze()
+    }
+}
+
+/// Writes payloads, in full, into one buffer: for those who take a slice.
+pub struct Slate {
+    payloads: Payloads,
+    buffer: Vec<u8>,
+}
+
+impl Slate {
+    #[cfg(feature = "peers")]
+    pub fn new(course: &Course) -> Self {
+        Self::of(course, 0)
+    }
+
+    /// Makes that of one of several senders.
+    pub fn of(course: &Course, sender: u32) -> Self {
+        Self {
+            payloads: Payloads::of(course, sender),
+            buffer: vec![b'.'; course.size],
+        }
+    }
+
+    /// Returns who knows when a message is due.
+    pub const fn payloads(&self) -> &Payloads {
+        &self.payloads
+    }
+
+    /// Writes the payload with this sequence.
+    pub fn write(&mut self, sequence: u64) -> &[u8] {
+        let (stamp, rest) = self.buffer.split_at_mut(STAMP);
+        stamp[..8].copy_from_slice(&(self.payloads.sender | sequence).to_le_bytes());
+        stamp[8..].copy_from_slice(&self.payloads.due(sequence).to_le_bytes());
+        rest.copy_from_slice(&self.payloads.filler);
+        &self.buffer
     }
 }
 

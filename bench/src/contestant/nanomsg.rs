@@ -7,7 +7,7 @@ use super::{Contestant, Course};
 use crate::address::Address;
 use crate::child::Stage;
 use crate::measure::{Sent, Stopwatch};
-use crate::payload::{Checker, Payloads};
+use crate::payload::{Checker, Slate};
 
 pub const ENTRIES: &[&dyn Contestant] = &[&Nng];
 
@@ -48,12 +48,12 @@ impl Contestant for Nng {
         let socket = Socket::new(Protocol::Push0)?;
         socket.dial(&url(&course.address))?;
         send(&socket, url(&back).as_bytes())?;
-        let mut payloads = Payloads::new(course);
+        let mut slate = Slate::new(course);
 
         let stopwatch = Stopwatch::start();
         for sequence in 0..course.count {
-            payloads.wait(sequence);
-            send(&socket, &payloads.make(sequence))?;
+            slate.payloads().wait(sequence);
+            send(&socket, slate.write(sequence))?;
         }
         let confirmed = confirmation.recv()?;
         let confirmed = u64::from_le_bytes(*confirmed.first_chunk().context("too short")?);

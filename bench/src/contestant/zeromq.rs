@@ -7,7 +7,7 @@ use super::{Contestant, Course};
 use crate::address::Address;
 use crate::child::Stage;
 use crate::measure::{Sent, Stopwatch};
-use crate::payload::{Checker, Payloads};
+use crate::payload::{Checker, Slate};
 
 pub const ENTRIES: &[&dyn Contestant] = &[&ZeroMq];
 
@@ -50,12 +50,12 @@ impl Contestant for ZeroMq {
         let socket = context.socket(PUSH)?;
         socket.connect(&url(&course.address))?;
         socket.send(url(&back).as_str(), 0)?;
-        let mut payloads = Payloads::new(course);
+        let mut slate = Slate::new(course);
 
         let stopwatch = Stopwatch::start();
         for sequence in 0..course.count {
-            payloads.wait(sequence);
-            socket.send(&payloads.make(sequence)[..], 0)?;
+            slate.payloads().wait(sequence);
+            socket.send(slate.write(sequence), 0)?;
         }
         let confirmed = confirmation.recv_bytes(0)?;
         let confirmed = u64::from_le_bytes(*confirmed.first_chunk().context("too short")?);

@@ -1,7 +1,8 @@
 //! What a link knows of itself: its outbox, its phase, and who waits for what. No I/O, no clock.
 
+use crate::domain::Admission;
 use crate::error::{Failure, Phase as ErrorPhase, SinkError};
-use crate::message::Message;
+use crate::message::{Message, MessageRef};
 use crate::outbox::{Appended, Fate, Ledger, Outbox, Teller};
 
 /// Where a link is on its way to its peer.
@@ -117,12 +118,12 @@ impl Lane {
 
     /// Takes a message over if the link's state and the outbox's room allow.
     #[inline]
-    pub(super) fn offer(&mut self, message: &Message) -> Offer {
+    pub(super) fn offer(&mut self, message: &MessageRef<'_>) -> Offer {
         if self.closing || self.lost {
             self.refused += 1;
             return Offer::Refused;
         }
-        match self.outbox.append(message) {
+        match self.outbox.append(*message) {
             Appended::Accepted | Appended::Dropped => Offer::Taken,
             Appended::Full if self.outbox.rejects() => {
                 self.refused += 1;
@@ -132,9 +133,28 @@ impl Lane {
         }
     }
 
+    /// Takes over further messages, after one was taken; stops at the first that does not pass or does not fit. Returns
+    /// how many.
+    pub(super) fn take_more<'a>(
+        &mut self,
+        messages: impl Iterator<Item = &'a Message>,
+        admission: &Admission,
+    ) -> usize {
+        messages
+            .map(MessageRef::from)
+            .take_while(|message| {
+                admission.check(message).is_ok() && self.outbox.append(*message) != Appended::Full
+            })
+            .count()
+    }
+
     /// Takes a message over as [`offer`](Self::offer) does, and has its fate told; the teller stays where it is if the
     /// message is not taken.
-    pub(super) fn offer_awaited(&mut self, message: &Message, tell: &mut Option<Teller>) -> Offer {
+    pub(super) fn offer_awaited(
+        &mut self,
+        message: &MessageRef<'_>,
+        tell: &mut Option<Teller>,
+    ) -> Offer {
         if self.outbox.has_enough_awaited() && !self.closing && !self.lost {
             if self.outbox.rejects() {
                 self.refused += 1;
