@@ -96,6 +96,15 @@ impl Positions {
         }
     }
 
+    /// The same for so many sessions.
+    #[cfg(test)]
+    pub(crate) fn bounded(side: Side, most: usize) -> Self {
+        Self {
+            most,
+            ..Self::new(side)
+        }
+    }
+
     /// Returns who this side is.
     pub(crate) const fn side(&self) -> Side {
         self.side
@@ -364,8 +373,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_session_with_nothing_waiting_is_forgotten() {
-        let mut positions = Positions::new(Side::Consumer);
-        positions.most = 3;
+        let mut positions = Positions::bounded(Side::Consumer, 3);
         positions.gap(A, 1, false);
         positions.data(A, 2, 2).unwrap(); // waits for the application
         positions.gap(B, 1, false);

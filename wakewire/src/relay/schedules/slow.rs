@@ -1,0 +1,80 @@
+//! Consumers that stop reading and hold the log until they are let go (C5), and come back.
+
+use std::time::Duration;
+
+use super::{Fault, HOUR, World};
+
+/// Less than anybody's patience.
+const WHILE: Duration = Duration::from_secs(25 * 60);
+
+impl World {
+    pub(super) fn slowness(&mut self) {
+        let k = self.rng.below(self.consumers.len());
+        match self.rng.below(100) {
+            0 => {
+                self.consumers[k].stalled = true;
+                self.consumers[k].was_stalled = true;
+                self.seen.stalled += 1;
+            }
+            1 if self.rng.below(4) == 0 => self.consumers[k].stalled = false,
+            2..=5 => self.time_passes(),
+            _ => {}
+        }
+    }
+
+    /// Whoever is not stopped gets on within a while.
+    fn time_passes(&mut self) {
+        for _ in 0..3 {
+            self.round(true);
+        }
+        self.now += WHILE;
+        self.relay_lets_go();
+    }
+
+    /// C5, as the relay does it once a second.
+    fn relay_lets_go(&mut self) {
+        if self.fault == Fault::EndlessPatience {
+            return;
+        }
+        let mut overdue = self.hub.overdue(self.now);
+        if self.fault == Fault::AllAreSlow && !overdue.is_empty() {
+            let attached = self.hub.roster.attached().iter();
+            let connections = attached.filter_map(|&slot| self.hub.roster.get(slot)?.connection);
+            overdue = connections.collect();
+        }
+        for id in overdue {
+            let c = id.0 as usize;
+            self.seen.overdue += 1;
+            if let Some(u) = self.consumers.iter().find(|u| u.connection == Some(c)) {
+                assert!(!u.kind.at_most_once, "nobody waits for it (C6)");
+                assert!(!self.calm || u.stalled, "it was not slow, and is let go");
+            }
+            self.cut(c);
+            self.relay_lost(c);
+        }
+    }
+
+    /// Those who are waited for by name come back; then the others get everything, whoever is slow.
+    pub(super) fn slow_ones_stop_nobody(&mut self) -> Result<(), String> {
+        if !self.setup.slow {
+            return Ok(());
+        }
+        for u in &mut self.consumers {
+            u.stalled &= !u.kind.named;
+        }
+        if self.calm && self.consumers.iter().any(|u| !u.stalled) {
+            for _ in 0..8 {
+                self.now += HOUR;
+                self.relay_lets_go();
+                if self.drain(true).is_ok() {
+                    break;
+                }
+            }
+            self.drain(true)?;
+        }
+        for u in &mut self.consumers {
+            u.stalled = false;
+        }
+        Ok(())
+    }
+}
