@@ -79,8 +79,14 @@ impl World {
         }
         let fault = self.fault;
         let mut positions: Vec<Position> = consumer.positions.iter().collect();
+        let known = &consumer.positions;
+        consumer
+            .progress
+            .retain(|&session, _| known.get(session).is_some());
         for position in &mut positions {
-            position.processed = consumer.reported(position.session, fault);
+            if fault == Fault::BaselineNotPast {
+                position.processed = consumer.reported(position.session, fault);
+            }
             if fault == Fault::NoDedup {
                 position.have = position.processed;
             }
@@ -120,6 +126,9 @@ impl World {
             })) => {
                 consumer.sessions.insert(origin, session);
                 consumer.origins.insert(session, origin);
+                if consumer.positions.get(session).is_none() {
+                    consumer.progress.remove(&session);
+                }
                 let passed = consumer.positions.gap(session, after, false);
                 consumer.note_missed(session, passed.missed);
                 if passed.mark {
@@ -208,6 +217,7 @@ impl World {
         consumer.hand = None;
         consumer.stalled = false;
         consumer.really.clear();
+        consumer.progress.clear();
         consumer.positions = setup.positions();
         if setup.durable {
             self.resumes(k);
@@ -241,11 +251,12 @@ impl Consumer {
         before.is_some() && forgot > self.forgot_all
     }
 
+    /// Returns what a connection acknowledges: it remembers what was processed of a session that is forgotten.
     pub(super) fn reported(&self, session: SessionId, fault: Fault) -> u64 {
         if fault == Fault::BaselineNotPast {
             return self.really.get(&session).copied().unwrap_or(0);
         }
-        self.positions.get(session).map_or(0, |p| p.processed)
+        self.progress.get(&session).copied().unwrap_or(0)
     }
 
     pub(super) fn note_missed(&mut self, session: SessionId, range: Option<RangeInclusive<u64>>) {

@@ -39,6 +39,7 @@ impl World {
             sessions: HashMap::new(),
             origins: BTreeMap::new(),
             really: BTreeMap::new(),
+            progress: BTreeMap::new(),
             taken: BTreeMap::new(),
             missed: BTreeMap::new(),
             memory: 0,

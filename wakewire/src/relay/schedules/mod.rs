@@ -208,6 +208,8 @@ struct Consumer {
     origins: BTreeMap<SessionId, u32>,
     /// What the application really processed, in this life.
     really: BTreeMap<SessionId, u64>,
+    /// What is acknowledged.
+    progress: BTreeMap<SessionId, u64>,
     /// What was processed, and what the consumer's memory was then.
     taken: BTreeMap<(SessionId, u64), u64>,
     missed: BTreeMap<SessionId, Vec<(u64, u64)>>,

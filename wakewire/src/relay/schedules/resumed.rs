@@ -55,6 +55,8 @@ impl Consumer {
             }
         }
         self.positions.processed(session, q);
+        let progress = self.progress.entry(session).or_default();
+        *progress = q.max(*progress);
     }
 }
 

@@ -23,7 +23,10 @@ fn run_caught(
 
 fn schedules(name: &str, setup: Setup) -> Seen {
     let now = Instant::now();
-    let steps = number("WAKEWIRE_STEPS").unwrap_or(STEPS) as usize;
+    // Those of whom much happens in one step make fewer.
+    let costly = setup.spool.is_some() || setup.most.is_some() || setup.slow;
+    let usual = if costly { STEPS / 2 } else { STEPS };
+    let steps = number("WAKEWIRE_STEPS").unwrap_or(usual) as usize;
     let mut all = Seen::default();
     if let Some(seed) = number("WAKEWIRE_SEED") {
         println!("{:?}", run(seed, setup, Fault::None, steps, now));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fault, HOUR, World};
+use super::{Fault, World};
 
 /// Less than anybody's patience.
 const WHILE: Duration = Duration::from_secs(25 * 60);
@@ -63,12 +63,18 @@ impl World {
             u.stalled &= !u.kind.named;
         }
         if self.calm && self.consumers.iter().any(|u| !u.stalled) {
-            for _ in 0..8 {
-                self.now += HOUR;
-                self.relay_lets_go();
-                if self.drain(true).is_ok() {
-                    break;
+            // Enough to fill the log, and time to let go of who holds it.
+            for _ in 0..10 {
+                for producer in &mut self.producers {
+                    producer.outbox.append();
+                    producer.outbox.append();
                 }
+                self.time_passes();
+            }
+            let mut left = 30;
+            while !self.is_quiet(true) && left > 0 {
+                self.time_passes();
+                left -= 1;
             }
             self.drain(true)?;
         }
