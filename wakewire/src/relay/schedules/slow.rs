@@ -16,7 +16,13 @@ impl World {
                 self.consumers[k].was_stalled = true;
                 self.seen.stalled += 1;
             }
-            1 if self.rng.below(4) == 0 => self.consumers[k].stalled = false,
+            1 if self.rng.below(4) == 0 => {
+                self.consumers[k].stalled = false;
+                // There is much to be read first.
+                for _ in 0..9 {
+                    self.round(true);
+                }
+            }
             2..=5 => self.time_passes(),
             _ => {}
         }
