@@ -202,7 +202,11 @@ impl World {
             _ => {}
         }
         if self.fault == Fault::NeverUnsure {
-            self.hub.sessions.forgetful = false;
+            for (_, session) in self.hub.sessions.iter_mut() {
+                for slot in 0..self.consumers.len() {
+                    session.place_mut(slot).unsure = false;
+                }
+            }
         }
     }
 

@@ -16,15 +16,19 @@ impl World {
                 self.consumers[k].was_stalled = true;
                 self.seen.stalled += 1;
             }
-            1 if self.rng.below(4) == 0 => {
-                self.consumers[k].stalled = false;
-                // There is much to be read first.
-                for _ in 0..9 {
-                    self.round(true);
-                }
-            }
+            1 if self.rng.below(4) == 0 => self.goes_on(k),
             2..=5 => self.time_passes(),
             _ => {}
+        }
+    }
+
+    /// It reads what has come, and is as quick as the others.
+    fn goes_on(&mut self, k: usize) {
+        if self.consumers[k].stalled {
+            self.consumers[k].stalled = false;
+            for _ in 0..9 {
+                self.round(true);
+            }
         }
     }
 
@@ -65,8 +69,8 @@ impl World {
         if !self.setup.slow {
             return Ok(());
         }
-        for u in &mut self.consumers {
-            u.stalled &= !u.kind.named;
+        for k in (0..self.consumers.len()).filter(|&k| self.setup.consumers[k].named) {
+            self.goes_on(k);
         }
         if self.calm && self.consumers.iter().any(|u| !u.stalled) {
             // Enough to fill the log, and time to let go of who holds it.

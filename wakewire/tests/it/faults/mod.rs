@@ -1,5 +1,6 @@
 //! What a link survives: cuts at any byte, damage, peers that are silent, slow, hostile, or leave.
 
+mod connecting;
 mod cuts;
 mod damage;
 mod flapping;
