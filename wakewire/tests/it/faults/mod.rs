@@ -4,9 +4,12 @@ mod connecting;
 mod cuts;
 mod damage;
 mod flapping;
+mod herd;
 mod hostile;
+mod resets;
 mod session;
 mod slow;
+mod stopped;
 
 use std::time::{Duration, Instant};
 
