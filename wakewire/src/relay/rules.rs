@@ -613,3 +613,29 @@ fn an_onlooker_that_missed_a_name_is_told_it_again_and_nobody_else_is() {
     assert_eq!(relay.sent(10), format!("{origin}g2"), "once, from here on");
     assert_eq!(relay.sent(11), "");
 }
+
+#[test]
+fn producers_hear_when_somebody_takes_their_messages_and_when_nobody_does() {
+    let mut relay = Relay::new(config());
+    relay.producer(A, 1, 1);
+    relay.hello(name("u"), 2).unwrap();
+    assert_eq!(relay.woken().0, [2, 1]);
+    assert_eq!(relay.news(1), Some((0, true)));
+    relay.hello(name("v"), 3).unwrap();
+    assert_eq!(relay.woken().0, [3], "nothing new for the producer");
+    relay.lost(3);
+    assert_eq!(relay.woken().0, []);
+    relay.lost(2);
+    assert_eq!(relay.woken().0, [1]);
+    assert_eq!(relay.news(1), Some((0, false)));
+}
+
+#[test]
+fn a_consumer_may_speak_of_as_many_sessions_as_there_may_be() {
+    let mut relay = Relay::new(config());
+    let all = ConsumerHello {
+        positions: vec![at(A, 0, 0); MOST_SESSIONS],
+        ..name("u")
+    };
+    assert_eq!(relay.hello(all, 1), Ok(()));
+}
