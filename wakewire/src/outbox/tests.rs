@@ -730,3 +730,15 @@ fn as_many_may_wait_as_there_may_be_messages() {
         assert_eq!(outbox.has_enough_awaited(), enough);
     }
 }
+
+#[test]
+fn what_was_acknowledged_while_it_was_to_be_sent_again_is_not_sent_again() {
+    let mut outbox = outbox(9, Delivery::AtLeastOnce, WhenFull::Block);
+    append(&mut outbox, 3);
+    take(&mut outbox);
+    outbox.welcomed(0, 0).unwrap();
+    outbox.acknowledged(3).unwrap();
+    assert!(!outbox.has_unsent());
+    append(&mut outbox, 1);
+    assert_eq!(take(&mut outbox), [4]);
+}

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use super::attach::MOST_STRANGERS;
+use super::attach::{MOST_PASSED, MOST_STRANGERS};
 use super::effects::{
     ConnectionId, ConsumerHello, ConsumerKey, HubConfig, Offered, Outgoing, ProducerNews, Refused,
     Wake, Welcome,
@@ -638,4 +638,73 @@ fn a_consumer_may_speak_of_as_many_sessions_as_there_may_be() {
         ..name("u")
     };
     assert_eq!(relay.hello(all, 1), Ok(()));
+}
+
+#[test]
+fn a_consumer_is_given_so_many_bytes_at_a_time_and_one_run_at_least_c3() {
+    let mut relay = Relay::new(config());
+    relay.producer(A, 1, 1);
+    relay.hello(name("u"), 2).unwrap();
+    assert_eq!(relay.sent(2), "1g0");
+    for q in 1..=5 {
+        assert!(relay.data(1, q, q).unwrap());
+    }
+    let mut poll = |max_bytes| {
+        let mut out = Vec::new();
+        let more =
+            relay
+                .hub
+                .poll_consumer(ConnectionId(2), max_bytes, &mut out, &mut relay.wake);
+        (out.len(), more)
+    };
+    let frame = frames(1, 1).bytes.len();
+    assert_eq!(poll(1), (1, true));
+    assert_eq!(poll(2 * frame - 1), (1, true));
+    assert_eq!(poll(2 * frame), (2, true));
+    assert_eq!(poll(2 * frame), (1, false));
+    assert_eq!(poll(2 * frame), (0, false));
+}
+
+#[test]
+fn a_consumer_that_has_most_of_a_large_log_lets_others_have_their_turn() {
+    let runs = MOST_PASSED as u64 + 1;
+    let mut relay = Relay::new(HubConfig {
+        log_bytes: usize::MAX,
+        ..config()
+    });
+    relay.producer(A, 1, 1);
+    for q in 1..=runs {
+        let (id, run) = (ConnectionId(1), frames(q, q));
+        let offered = relay.hub.data(id, run, relay.now, &mut relay.wake);
+        assert!(matches!(offered, Ok(Offered::Taken)));
+    }
+    let has_all_but_one = ConsumerHello {
+        positions: vec![at(A, 0, runs - 1)],
+        ..name("u")
+    };
+    relay.hello(has_all_but_one, 2).unwrap();
+    let mut out = Vec::new();
+    let mut poll = || {
+        relay
+            .hub
+            .poll_consumer(ConnectionId(2), 300, &mut out, &mut relay.wake)
+    };
+    assert!(poll(), "it has not seen the end");
+    assert!(!poll());
+    let last = out.pop().unwrap();
+    assert!(matches!(last, Outgoing::Data { run, .. } if run.first == runs));
+    assert!(matches!(out[..], [Outgoing::Gap { .. }]));
+}
+
+#[test]
+fn an_acknowledgement_that_says_nothing_new_is_no_news() {
+    let mut relay = Relay::new(config());
+    relay.producer(A, 1, 1);
+    relay.hello(name("u"), 2).unwrap();
+    relay.data(1, 1, 3).unwrap();
+    relay.sent(2);
+    assert_eq!(relay.ack(2, 1, 2), Ok(true));
+    assert_eq!(relay.ack(2, 1, 2), Ok(false));
+    assert_eq!(relay.ack(2, 1, 1), Ok(false));
+    assert_eq!(relay.ack(2, 1, 3), Ok(true));
 }
