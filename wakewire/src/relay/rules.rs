@@ -708,3 +708,24 @@ fn an_acknowledgement_that_says_nothing_new_is_no_news() {
     assert_eq!(relay.ack(2, 1, 1), Ok(false));
     assert_eq!(relay.ack(2, 1, 3), Ok(true));
 }
+
+#[test]
+fn at_most_once_who_was_not_sent_the_front_is_overdue_and_who_has_it_is_not_c5() {
+    let mut relay = Relay::new(HubConfig {
+        at_least_once: false,
+        ..config()
+    });
+    relay.producer(A, 1, 1);
+    let has_the_front = ConsumerHello {
+        positions: vec![at(A, 0, 1)],
+        ..name("has it")
+    };
+    relay.hello(has_the_front, 2).unwrap();
+    relay.hello(name("slow"), 3).unwrap();
+    for q in 1..=5 {
+        assert!(relay.data(1, q, q).unwrap());
+    }
+    assert!(!relay.data(1, 6, 6).unwrap());
+    let due = relay.now + 10 * SECOND;
+    assert_eq!(relay.hub.overdue(due), [ConnectionId(3)]);
+}
