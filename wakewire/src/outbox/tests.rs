@@ -742,3 +742,19 @@ fn what_was_acknowledged_while_it_was_to_be_sent_again_is_not_sent_again() {
     append(&mut outbox, 1);
     assert_eq!(take(&mut outbox), [4]);
 }
+
+#[test]
+fn an_outbox_that_goes_to_sleep_empty_keeps_no_memory() {
+    let mut outbox = outbox(9999, Delivery::AtLeastOnce, WhenFull::Block);
+    append(&mut outbox, 999);
+    outbox.shrink();
+    assert_eq!(take(&mut outbox).len(), 999, "it is not empty");
+    outbox.acknowledged(999).unwrap();
+    append(&mut outbox, 1);
+    take(&mut outbox);
+    outbox.acknowledged(1000).unwrap();
+    outbox.shrink();
+    assert_eq!((outbox.tail.capacity(), outbox.sealed.capacity()), (0, 0));
+    append(&mut outbox, 1);
+    assert!(outbox.tail.capacity() < 2 * super::SMALLEST_TAIL);
+}

@@ -729,3 +729,63 @@ fn at_most_once_who_was_not_sent_the_front_is_overdue_and_who_has_it_is_not_c5()
     let due = relay.now + 10 * SECOND;
     assert_eq!(relay.hub.overdue(due), [ConnectionId(3)]);
 }
+
+#[test]
+fn at_most_once_who_has_the_front_does_not_hold_it_r6() {
+    let mut relay = Relay::new(HubConfig {
+        at_least_once: false,
+        ..config()
+    });
+    relay.producer(A, 1, 1);
+    let has_the_front = ConsumerHello {
+        positions: vec![at(A, 0, 1)],
+        ..name("u")
+    };
+    relay.hello(has_the_front, 2).unwrap();
+    for q in 1..=6 {
+        assert!(relay.data(1, q, q).unwrap());
+    }
+    assert!(!relay.data(1, 7, 7).unwrap(), "it was not sent 2");
+}
+
+#[test]
+fn so_many_gaps_are_told_at_a_time_and_one_at_least() {
+    let mut relay = Relay::new(config());
+    for session in 1..=4 {
+        relay.producer(SessionId(session), 1, 10);
+    }
+    relay.hello(name("u"), 2).unwrap();
+    let mut poll = |max_bytes| {
+        let (mut out, c) = (Vec::new(), ConnectionId(2));
+        let more = relay
+            .hub
+            .poll_consumer(c, max_bytes, &mut out, &mut relay.wake);
+        (out.len(), more)
+    };
+    assert_eq!(poll(0), (1, true));
+    assert_eq!(poll(1), (1, true));
+    assert_eq!(poll(65), (2, false));
+}
+
+#[test]
+fn an_attached_consumer_is_told_of_a_session_that_jumps_c2() {
+    let mut relay = Relay::new(config());
+    relay.hello(name("u"), 2).unwrap();
+    relay.producer(A, 1, 1);
+    assert_eq!(relay.sent(2), "1g0");
+    assert_eq!(
+        relay.ack(2, 1, 5),
+        Err(ProtocolError::AckBeyondSent { seq: 5, sent: 0 })
+    );
+    relay.producer(A, 10, 3);
+    assert_eq!(relay.sent(2), "1g9");
+}
+
+#[test]
+fn what_is_in_the_log_waits_for_its_consumers_though_its_producer_owes_it_no_more_r1() {
+    let mut relay = Relay::new(config());
+    relay.producer(A, 1, 1);
+    relay.data(1, 1, 2).unwrap();
+    let welcome = relay.producer(A, 3, 3);
+    assert_eq!((welcome.acked, welcome.have), (0, 2));
+}
