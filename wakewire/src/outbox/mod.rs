@@ -214,9 +214,6 @@ impl Outbox {
             return false;
         }
         let mut taken = 0;
-        if self.cursor >= self.tail_first {
-            self.seal();
-        }
         let mut index = self
             .sealed
             .partition_point(|segment| segment.last() < self.cursor);

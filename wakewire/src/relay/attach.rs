@@ -12,7 +12,7 @@ use crate::wire::session::{MOST_SESSIONS, check_sequence};
 
 /// How many runs that the consumer has already are passed over in one poll, so that one consumer that attaches
 /// to a large log does not keep the others waiting.
-const MOST_PASSED: usize = 8192;
+pub(super) const MOST_PASSED: usize = 8192;
 
 /// Of how many sessions that no producer has announced it is kept what consumers say of them. After a start of the
 /// relay that is what their producers are acknowledged when they come (R1, R5); of one beyond it they send again what

@@ -217,16 +217,14 @@ impl Hub {
         }
     }
 
-    /// Recomputes R5 for one session; says whether *acked* moved.
-    pub(super) fn settle(&mut self, origin: u32, wake: &mut Wake) -> bool {
-        let Some(session) = self.sessions.get_mut(origin) else {
-            return false;
-        };
-        let moved = session.settle(self.roster.waited());
-        if moved {
+    /// Recomputes R5 for one session.
+    pub(super) fn settle(&mut self, origin: u32, wake: &mut Wake) {
+        let waited = self.roster.waited();
+        if let Some(session) = self.sessions.get_mut(origin)
+            && session.settle(waited)
+        {
             note_producer(session, wake);
         }
-        moved
     }
 
     /// Lets go of the front until so many bytes fit; says whether they do. Nothing leaves before room is needed:

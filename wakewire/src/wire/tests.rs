@@ -552,3 +552,26 @@ fn the_code_says_what_is_permanent() {
         assert_eq!(code.is_permanent(), permanent, "{code:?}");
     }
 }
+
+#[test]
+fn a_frame_without_a_checksum_is_given_an_origin_and_no_checksum() {
+    let mut frame = BytesMut::new();
+    frame::encode_message(&Message::new("x"), 1, false, &mut frame);
+    let before = DataView::at(&frame).unwrap().header;
+    frame::stamp_origin(&mut frame, 7);
+    let after = DataView::at(&frame).unwrap().header;
+    assert_eq!(after, Header { origin: 7, ..before });
+}
+
+#[test]
+fn the_largest_payload_may_have_the_largest_extensions_beside_it() {
+    let message = Message::new(vec![7; 1000])
+        .with_target("x".repeat(255))
+        .with_correlation_id("x".repeat(255))
+        .with_precision(Precision::FixedPoint8);
+    let mut bytes = BytesMut::new();
+    frame::encode_message(&message, 1, false, &mut bytes);
+    let view = DataView::at(&bytes).unwrap();
+    assert!(view.header.length <= frame::frame_limit(1000));
+    assert_eq!(view.payload_at().unwrap(), view.body.len() - 1000);
+}

@@ -948,3 +948,17 @@ fn a_bad_config_is_refused_with_what_is_allowed() {
         config.validate().unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_is_connected_while_a_member_is() {
+    let peer = Peer::new();
+    let pool = peer.pool(up_to(4));
+    pool.send(numbered(1)).await.unwrap();
+    assert!(pool.is_connected());
+    pool.disconnect().await.unwrap();
+    assert!(!pool.is_connected());
+    pool.send(numbered(2)).await.unwrap();
+    assert!(pool.is_connected());
+    pool.close(Duration::from_secs(1)).await.unwrap();
+    assert!(!pool.is_connected());
+}
