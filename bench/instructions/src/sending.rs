@@ -133,8 +133,9 @@ fn send_all<S: MessageSink>(sink: &S, batch: &mut Vec<Message>) -> usize {
 
 fn factory(path: impl AsRef<Path>) -> Result<SinkFactory> {
     let path = path.as_ref().display();
-    let text =
-        format!("[services.{SERVICE}]\ntype = 'direct'\nendpoint = 'unix://{path}'\nmax_retries = 20");
+    let text = format!(
+        "[services.{SERVICE}]\ntype = 'direct'\nendpoint = 'unix://{path}'\nmax_retries = 20"
+    );
     Ok(SinkFactory::from_config_str(&text)?)
 }
 

@@ -128,7 +128,11 @@ pub(crate) fn print(now: &Toolchain, counts: &[Count], baseline: Option<&Baselin
         println!("|---|---|---|---|---|");
     }
     for row in added {
-        let reached = if row.reached { "reached" } else { "NOT REACHED" };
+        let reached = if row.reached {
+            "reached"
+        } else {
+            "NOT REACHED"
+        };
         println!(
             "| {} over {} | {} | {:.1} | ≤ {:.0} | {reached} |",
             row.wrapped, row.over, row.size, row.instructions, row.target
