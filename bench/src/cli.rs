@@ -57,6 +57,9 @@ pub struct Options {
     /// Writes every run to this file too
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Draws each table as an SVG in this directory
+    #[arg(long, value_name = "DIR")]
+    pub svg: Option<PathBuf>,
     /// Lists the contestants and ends
     #[arg(long)]
     pub list: bool,

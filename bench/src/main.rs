@@ -11,6 +11,7 @@ mod frame;
 mod measure;
 mod pair;
 mod payload;
+mod plot;
 mod referee;
 mod report;
 mod runtime;

@@ -31,6 +31,9 @@ pub fn referee(options: &Options) -> Result<()> {
             };
             let rows = heat.run(&contestants);
             report.print(transport, size, &rows);
+            if let Some(directory) = &options.svg {
+                report.draw(directory, transport, size, &rows)?;
+            }
             report.rows.extend(rows);
         }
     }

@@ -10,6 +10,7 @@ use crate::address::Transport;
 use crate::cli::Options;
 use crate::contestant::{Work, raw, tokio_naive};
 use crate::measure::{Latency, Run, median};
+use crate::plot::{Bar, svg};
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -145,6 +146,54 @@ impl Report {
         for row in rows {
             println!("{}", row.line(raw, naive));
         }
+    }
+
+    /// Draws the rows of one transport and size: messages a second, or where that was measured the 99th percentile.
+    pub fn draw(
+        &self,
+        directory: &Path,
+        transport: Transport,
+        size: usize,
+        rows: &[Row],
+    ) -> Result<()> {
+        let is_latency = self.rate.is_some() || self.work == Work::RoundTrip;
+        let bar = |row: &Row| {
+            let latencies = row.runs.iter().filter_map(|run| run.latency.as_ref());
+            let value = if is_latency {
+                median(latencies.map(|latency| latency.p99))
+            } else {
+                row.rate()
+            };
+            let label = match value {
+                None => "failed".into(),
+                Some(value) if is_latency => format!("{value:.1} µs"),
+                Some(value) => format!("{}/s", short(value)),
+            };
+            Bar {
+                name: row.contestant,
+                value: value.unwrap_or_default(),
+                label,
+            }
+        };
+        let what = match (is_latency, self.work) {
+            (true, Work::RoundTrip) => "round trip, p99",
+            (true, _) => "one way at a rate, p99",
+            (false, Work::FanOut) => "messages to each consumer",
+            (false, _) => "messages",
+        };
+        let title = format!("{transport}, {size} B: {what}");
+        let work = match (self.work, self.rate) {
+            (Work::OneWay, Some(_)) => "latency",
+            (Work::OneWay, None) => "one-way",
+            (Work::RoundTrip, _) => "round-trip",
+            (Work::FanOut, _) => "fan-out",
+        };
+        let over = format!("{transport:?}").to_lowercase();
+        let file = directory.join(format!("{work}-{over}-{size}.svg"));
+        let bars: Vec<Bar> = rows.iter().map(bar).collect();
+        fs::create_dir_all(directory)?;
+        fs::write(&file, svg(&title, &bars))
+            .with_context(|| format!("cannot write {}", file.display()))
     }
 
     /// Writes everything as JSON.
