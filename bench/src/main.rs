@@ -16,6 +16,8 @@ mod referee;
 mod report;
 mod runtime;
 mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 
 use anyhow::Result;
 use clap::Parser;

@@ -127,6 +127,10 @@ impl Heat<'_> {
 
     fn pair(&self, contestant: &str, count: u64) -> Result<Run> {
         let directory = TempDir::with_prefix("wakewire-bench-")?;
+        #[cfg(feature = "tls")]
+        if self.transport == Transport::Tls {
+            crate::tls::make(directory.path())?;
+        }
         let part = Part {
             contestant: contestant.into(),
             address: self.transport.address_in(directory.path()),

@@ -46,8 +46,8 @@ pub trait Contestant: Sync {
     }
 
     /// Returns whether it goes over this transport.
-    fn carries(&self, _transport: Transport) -> bool {
-        true
+    fn carries(&self, transport: Transport) -> bool {
+        matches!(transport, Transport::Unix | Transport::Tcp)
     }
 
     /// Returns whether it can send at a rate.

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use anyhow::{Result, ensure};
 
 use super::{Contestant, Course};
+use crate::address::Transport;
 use crate::child::Stage;
 use crate::frame::{self, HEADER};
 use crate::measure::{Sent, Stopwatch};
@@ -32,6 +33,10 @@ impl Contestant for RawBatch {
 
     fn is_paced(&self) -> bool {
         false
+    }
+
+    fn carries(&self, _transport: Transport) -> bool {
+        true
     }
 
     fn receive(&self, course: &Course, stage: Stage) -> Result<Checker> {

@@ -5,6 +5,7 @@ use std::io::Read;
 use anyhow::Result;
 
 use super::{Contestant, Course, raw};
+use crate::address::Transport;
 use crate::child::Stage;
 use crate::frame::{self, HEADER};
 use crate::measure::{Sent, Stopwatch};
@@ -24,6 +25,10 @@ impl Contestant for RawEach {
 
     fn about(&self) -> &'static str {
         "a blocking socket, a write for each frame"
+    }
+
+    fn carries(&self, _transport: Transport) -> bool {
+        true
     }
 
     fn receive(&self, course: &Course, stage: Stage) -> Result<Checker> {

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use wakewire::{Message, MessageRef, MessageSink, SinkError, SinkFactory};
 
 use super::{Contestant, Course};
-use crate::address::Address;
+use crate::address::{Address, Transport};
 use crate::child::Stage;
 use crate::measure::{Sent, Stopwatch};
 use crate::payload::{Checker, Payloads, Slate};
@@ -76,6 +76,10 @@ impl Contestant for Wakewire {
     }
 
     fn has_senders(&self) -> bool {
+        true
+    }
+
+    fn carries(&self, _transport: Transport) -> bool {
         true
     }
 
@@ -190,7 +194,14 @@ async fn send_all(
 }
 
 fn services(address: &Address) -> String {
-    format!("[services.{SERVICE}]\ntype = 'direct'\nendpoint = '{address}'\nlazy.max_retries = 20")
+    let service = format!("[services.{SERVICE}]\ntype = 'direct'\nlazy.max_retries = 20\n");
+    match address {
+        Address::Unix(_) | Address::Tcp(_) => service + &format!("endpoint = '{address}'"),
+        #[cfg(feature = "tls")]
+        Address::Tls(address, directory) => {
+            service + &format!("endpoint = 'tls://{address}'\n") + &crate::tls::keys(directory)
+        }
+    }
 }
 
 const SERVICE: &str = "bench";
