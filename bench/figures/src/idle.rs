@@ -83,7 +83,7 @@ fn of(who: Who, most: usize) -> Result<Vec<Figure>> {
 fn settled(runtime: &tokio::runtime::Runtime, relay: &mut Process, count: usize) -> Result<u64> {
     let mut last = 0;
     for _ in 0..400 {
-        runtime.block_on(sleep(Duration::from_millis(100)));
+        runtime.block_on(async { sleep(Duration::from_millis(100)).await });
         let answer = relay.ask()?;
         let (known, bytes) = answer.split_once(' ').context("no answer")?;
         let bytes = bytes.parse()?;

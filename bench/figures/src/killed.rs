@@ -3,9 +3,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rand::RngExt;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use wakewire::{Message, MessageSink};
 
@@ -64,11 +66,23 @@ fn run() -> Result<Run> {
     let records = [place.path().join("first"), place.path().join("second")];
     let mut receiver = receiver(&path, &records[0])?;
     receiver.hear()?;
+    // In a thread of its own, so that it comes at any moment of sending and receiving.
+    let killing = {
+        let path = path.clone();
+        let record = records[1].clone();
+        move || {
+            thread::sleep(KILL_AFTER + rand::rng().random_range(Duration::ZERO..LOOK));
+            let kill = Instant::now();
+            receiver.kill()?;
+            // What a supervisor would do.
+            anyhow::Ok((kill, self::receiver(&path, &record)?))
+        }
+    };
     let (progress, kill) = runtime()?.block_on(async {
         let sink = direct(&path)?.create_sink(SERVICE).await?;
         sink.connect().await?;
         let mut progress = Vec::new();
-        let mut kill = None;
+        let killing = thread::spawn(killing);
         let start = tokio::time::Instant::now();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -78,12 +92,6 @@ fn run() -> Result<Run> {
                 biased;
                 now = looks.tick() => {
                     progress.push((now.into_std(), delivered(&*sink).await?));
-                    if kill.is_none() && now - start >= KILL_AFTER {
-                        receiver.kill()?;
-                        kill = Some(Instant::now());
-                        // A supervisor would do this; it takes as long as it takes.
-                        receiver = self::receiver(&path, &records[1])?;
-                    }
                 }
                 // Open loop: what is due is due, however long the last one took.
                 () = sleep_until(start + Duration::from_secs_f64(sent as f64 / f64::from(RATE))) => {
@@ -99,9 +107,10 @@ fn run() -> Result<Run> {
         }
         let report = sink.flush(PATIENCE).await?;
         ensure!(report.is_complete(), "not all was acknowledged: {report:?}");
-        anyhow::Ok((progress, kill.context("nobody was killed")?))
+        let (kill, receiver) = killing.join().map_err(|_| anyhow::anyhow!("a panic"))??;
+        drop(receiver);
+        anyhow::Ok((progress, kill))
     })?;
-    receiver.kill()?;
     let (lost, twice) = count(&records)?;
     let (back, silent) = recovery(&progress, kill)?;
     Ok(Run {
@@ -173,6 +182,9 @@ pub(crate) fn receive(path: &Path, record: &Path) -> Result<()> {
         while let Some(batch) = source.recv_batch().await? {
             numbers.clear();
             for view in &batch {
+                // It has something to do with each, and so something in hand whenever it is killed.
+                let begun = Instant::now();
+                while begun.elapsed() < WORK {}
                 numbers.extend_from_slice(view.payload().get(..8).context("a payload")?);
             }
             record.write_all(&numbers)?;
@@ -192,6 +204,9 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// Looks in 100 ms.
 const WINDOW: usize = 10;
+
+/// How long the receiver is at each message: half of the time there is.
+const WORK: Duration = Duration::from_micros(10);
 
 const RUNS: usize = 5;
 

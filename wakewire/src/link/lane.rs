@@ -1,5 +1,8 @@
 //! What a link knows of itself: its outbox, its phase, and who waits for what. No I/O, no clock.
 
+use std::sync::Arc;
+
+use crate::atomic::{AtomicBool, Ordering};
 use crate::domain::Admission;
 use crate::error::{Failure, Phase as ErrorPhase, SinkError};
 use crate::message::{Message, MessageRef};
@@ -25,6 +28,8 @@ pub(crate) enum Phase {
 pub(super) struct Lane {
     pub(super) outbox: Outbox,
     phase: Phase,
+    /// Whether the phase is `Up`, for those who ask before each message and need no lock for it.
+    up: Arc<AtomicBool>,
     /// A driver task exists.
     pub(super) running: bool,
     /// The driver waits to be told that there is something to do.
@@ -72,10 +77,11 @@ pub(super) enum Offer {
 }
 
 impl Lane {
-    pub(super) const fn new(outbox: Outbox) -> Self {
+    pub(super) fn new(outbox: Outbox) -> Self {
         Self {
             outbox,
             phase: Phase::Asleep,
+            up: Arc::default(),
             running: false,
             parked: false,
             waiters: 0,
@@ -101,8 +107,14 @@ impl Lane {
         let changes = self.phase != phase && self.phase != Phase::Closed;
         if changes {
             self.phase = phase;
+            self.up.store(phase == Phase::Up, Ordering::Release);
         }
         changes
+    }
+
+    /// Returns what says whether the phase is `Up`.
+    pub(super) fn up(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.up)
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -254,7 +266,7 @@ impl Lane {
             self.outbox.give_up()
         };
         self.outbox.shrink();
-        self.phase = Phase::Closed;
+        self.enter(Phase::Closed);
         left
     }
 }

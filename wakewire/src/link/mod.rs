@@ -34,6 +34,7 @@ use self::lane::{Lane, Offer};
 pub(crate) use self::lane::{Phase, Snapshot};
 use self::spooled::Spooled;
 use self::waiter::{Waiter, until};
+use crate::atomic::{AtomicBool, Ordering};
 use crate::backoff::LazyConfig;
 use crate::dialer::Dialer;
 use crate::domain::Admission;
@@ -65,6 +66,7 @@ pub(crate) struct LinkConfig {
 /// A sink's outbox and the task that empties it.
 pub(crate) struct Link {
     shared: Arc<Shared>,
+    up: Arc<AtomicBool>,
 }
 
 /// What callers and the driver share.
@@ -73,9 +75,9 @@ struct Shared {
     dial: Box<dyn Dial>,
     lane: Mutex<Lane>,
     /// Where what is accepted is written first.
-    spooled: Option<Spooled>,
-    /// Lies here while no driver runs, so that failures are remembered over a sleep.
-    dialer: Mutex<Option<Dialer>>,
+    spooled: Option<Box<Spooled>>,
+    /// Lies here while no driver runs, so that failures are remembered over a sleep; none before the first driver.
+    dialer: Mutex<Option<Box<Dialer>>>,
     /// There is something for the driver to do.
     owed: Notify,
     /// Room, delivery or state have changed; only told while somebody waits.
@@ -101,11 +103,13 @@ impl Link {
         if let Ok(handle) = Handle::try_current() {
             runtime.get_or_init(|| handle);
         }
+        let lane = Lane::new(outbox);
         Self {
+            up: lane.up(),
             shared: Arc::new(Shared {
-                lane: Mutex::new(Lane::new(outbox)),
-                spooled,
-                dialer: Mutex::new(Some(Dialer::new(config.lazy.clone()))),
+                lane: Mutex::new(lane),
+                spooled: spooled.map(Box::new),
+                dialer: Mutex::new(None),
                 dial,
                 owed: Notify::new(),
                 changed: Notify::new(),
@@ -124,6 +128,12 @@ impl Link {
     /// Returns state and counters.
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.shared.lane.lock().snapshot()
+    }
+
+    /// Returns whether a greeted connection stands.
+    #[inline]
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
     }
 
     /// Returns the state alone.

@@ -165,7 +165,7 @@ macro_rules! link_backed {
                 $crate::sink::backed::send_ref(&self.link, message)
             }
             fn is_connected(&self) -> bool {
-                $crate::sink::backed::state(&self.link) == $crate::ConnectionState::Connected
+                self.link.is_up()
             }
             fn metadata(&self) -> $crate::SinkMetadata {
                 $crate::sink::backed::metadata(&self.link, $sink_type)

@@ -78,21 +78,24 @@ impl<S: MessageSink + 'static> Core<S> {
             self.lose_silent(live);
             return Err(TrySendError::WouldWait(message));
         }
-        let offered = live.sink.try_send(message);
-        match offered {
-            Ok(()) => self.took(live),
-            Err(TrySendError::Refused(error)) => return self.refused(live, error),
-            Err(TrySendError::WouldWait(_)) => {}
+        match live.sink.try_send(message) {
+            Ok(()) => {
+                self.took(live);
+                Ok(())
+            }
+            Err(error) => Err(self.untaken(live, error)),
         }
-        offered
     }
 
     #[cold]
-    fn refused(&self, live: &Arc<Live<S>>, error: SinkError) -> Result<(), TrySendError> {
-        Err(match self.judge(live, error) {
-            Ok((message, _)) => TrySendError::WouldWait(message),
-            Err(error) => TrySendError::Refused(error),
-        })
+    fn untaken(&self, live: &Arc<Live<S>>, error: TrySendError) -> TrySendError {
+        match error {
+            TrySendError::Refused(error) => match self.judge(live, error) {
+                Ok((message, _)) => TrySendError::WouldWait(message),
+                Err(error) => TrySendError::Refused(error),
+            },
+            waits @ TrySendError::WouldWait(_) => waits,
+        }
     }
 
     /// Returns the live connection; one that says that it is down is put aside first.

@@ -132,6 +132,14 @@ impl<S: MessageSink + 'static> LazyMessageSink<S> {
         &self.core.config
     }
 
+    #[cold]
+    fn send_untaken(&self, error: TrySendError) -> Sending<'_> {
+        match error {
+            TrySendError::Refused(error) => Sending::ready(Err(error)),
+            TrySendError::WouldWait(message) => Sending::new(self.deliver(message, S::send)),
+        }
+    }
+
     /// Sends a message that has to wait: for a connection, for a fresh one, or for the inner sink.
     async fn deliver<T: Unpin>(
         &self,
@@ -238,8 +246,7 @@ impl<S: MessageSink + 'static> MessageSink for LazyMessageSink<S> {
     fn send(&self, message: Message) -> Sending<'_> {
         match self.core.offer(message) {
             Ok(()) => Sending::ready(Ok(())),
-            Err(TrySendError::Refused(error)) => Sending::ready(Err(error)),
-            Err(TrySendError::WouldWait(message)) => Sending::new(self.deliver(message, S::send)),
+            Err(error) => self.send_untaken(error),
         }
     }
 
