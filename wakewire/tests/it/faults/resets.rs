@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use wakewire::testing::assert_ledger;
 use wakewire::{MessageSink, MessageSource};
 
-use crate::support::{PATIENCE, cases, expect, factory, numbered, soon, tcp};
+use crate::support::{PATIENCE, cases, eventually, expect, factory, numbered, soon, tcp};
 
 /// Carries connections, and resets those that there are when it is told to; what is on its way is gone.
 async fn carry(front: TcpListener, back: SocketAddr, reset: watch::Receiver<u64>) {
@@ -47,11 +47,13 @@ async fn resets(sink: &dyn MessageSink, source: &mut MessageSource, reset: &watc
             sink.send(numbered(4 * round + number)).await.unwrap();
         }
         expect(source, 4 * round..4 * round + 1).await;
+        // The one in hand is not processed, the others may have come or not.
+        let (connects, since) = (source.stats().connects, Instant::now());
         reset.send_modify(|count| *count += 1);
-        let since = Instant::now();
         sink.send(numbered(4 * round + 3)).await.unwrap();
-        expect(source, 4 * round + 1..4 * round + 4).await;
+        eventually("it is back", || source.stats().connects > connects).await;
         waits.push(since.elapsed());
+        expect(source, 4 * round + 1..4 * round + 4).await;
     }
     waits.sort_unstable();
     let at = |part: usize| waits[(waits.len() - 1) * part / 100];
@@ -60,11 +62,6 @@ async fn resets(sink: &dyn MessageSink, source: &mut MessageSource, reset: &watc
     let nothing = tokio::time::timeout(Duration::from_millis(200), source.recv()).await;
     assert!(nothing.is_err(), "once");
     assert!(soon(sink.flush(PATIENCE)).await.unwrap().is_complete());
-    assert!(
-        source.stats().connects > resets / 2,
-        "the connection was really reset: {:?}",
-        source.stats()
-    );
 }
 
 #[tokio::test]
