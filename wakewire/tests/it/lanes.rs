@@ -389,6 +389,7 @@ async fn sends_at_once_open_members_up_to_max_size_and_no_more() {
     peer.release();
     all_sent(senders).await;
     assert_eq!(pool.stats().in_flight, 0);
+    assert_eq!(pool.stats().passed_over, 0, "nobody was failing");
     assert_eq!(peer.dials(), 4);
     assert_eq!(peer.most_open.load(Ordering::SeqCst), 4);
     let shares = peer.shares();
