@@ -758,3 +758,39 @@ fn an_outbox_that_goes_to_sleep_empty_keeps_no_memory() {
     append(&mut outbox, 1);
     assert!(outbox.tail.capacity() < 2 * super::SMALLEST_TAIL);
 }
+
+#[test]
+fn a_ledger_adds_up_with_another_and_says_where_messages_are() {
+    let one = Ledger {
+        accepted: 127,
+        delivered: 1,
+        in_doubt: 2,
+        dropped: Dropped {
+            newest: 4,
+            oldest: 8,
+        },
+        undelivered: 16,
+        waiting: 96,
+    };
+    assert!(one.adds_up() && !one.is_complete());
+    let missing = Ledger {
+        delivered: 0,
+        ..one
+    };
+    assert!(!missing.adds_up());
+    let mut two = one;
+    two += one;
+    two += Ledger::default();
+    assert!(two.adds_up());
+    assert_eq!(
+        two.to_string(),
+        "accepted 254 = delivered 2 + in doubt 4 + dropped 24 + undelivered 32 + waiting 192"
+    );
+    assert_eq!((two.dropped.newest, two.dropped.oldest), (8, 16));
+    let complete = Ledger {
+        accepted: 3,
+        delivered: 3,
+        ..Ledger::default()
+    };
+    assert!(complete.adds_up() && complete.is_complete());
+}

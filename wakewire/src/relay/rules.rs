@@ -845,3 +845,19 @@ fn what_is_in_the_log_waits_for_its_consumers_though_its_producer_owes_it_no_mor
     let welcome = relay.producer(A, 3, 3);
     assert_eq!((welcome.acked, welcome.have), (0, 2));
 }
+
+#[test]
+fn nobody_inherits_what_a_forgotten_consumer_acknowledged_c4() {
+    let named = vec!["x".to_owned()];
+    let mut relay = Relay::new(HubConfig { named, ..config() });
+    relay.producer(A, 1, 1);
+    relay.data(1, 1, 3).unwrap();
+    relay.hello(name("u"), 2).unwrap();
+    relay.sent(2);
+    relay.ack(2, 1, 3).unwrap();
+    relay.lost(2);
+    relay.hello(name("v"), 3).unwrap();
+    let view = relay.hub.status();
+    assert_eq!(view.consumers[1].name.as_deref(), Some("v"));
+    assert_eq!(view.consumers[1].unacknowledged, 3);
+}

@@ -4,7 +4,8 @@ use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::ProtocolError;
+use super::session::Position;
+use super::{ProtocolError, SessionId};
 use super::frame::{
     self, DataView, EXTENSIONS, HEADER, Header, Kind, SEQUENCE_LIMIT, decode_message,
 };
@@ -521,7 +522,7 @@ fn an_error_behind_whole_frames_is_told_after_them() {
 fn sequences_in_greetings_are_in_range() {
     let gap = |after| {
         let gap = Gap {
-            session: super::SessionId(1),
+            session: SessionId(1),
             after,
             filtered: false,
         };
@@ -574,4 +575,16 @@ fn the_largest_payload_may_have_the_largest_extensions_beside_it() {
     let view = DataView::at(&bytes).unwrap();
     assert!(view.header.length <= frame::frame_limit(1000));
     assert_eq!(view.payload_at().unwrap(), view.body.len() - 1000);
+}
+
+#[test]
+fn as_many_positions_as_go_into_a_frame_are_below_its_limit() {
+    let longest = Position {
+        session: SessionId(u128::MAX),
+        processed: SEQUENCE_LIMIT - 1,
+        have: SEQUENCE_LIMIT - 1,
+    };
+    let positions = vec![longest; hello::POSITIONS_PER_FRAME];
+    let body = minicbor::to_vec(PositionList { positions }).unwrap();
+    assert!(body.len() < hello::POSITIONS_LIMIT as usize);
 }
