@@ -308,7 +308,7 @@ async fn send_to_a_stopped_one(kind: &str, delivery: &str) {
     if kind == "relay" {
         let mut serving = factory.create_relay("x").await.expect("known");
         serving.bind().await.expect("free");
-        relay = Some(tokio::spawn(async move { serving.run().await }));
+        relay = Some(tokio::runtime::Handle::current().spawn(async move { serving.run().await }));
     }
     let sink = factory.create_sink("x").await.expect("known");
     sink.send(Message::new("first")).await.expect("accepted");

@@ -222,32 +222,38 @@ impl World {
         if let Some(c) = self.producers[i].connection.take() {
             self.cut(c);
         }
-        let room = Some(self.rng.below(300)).filter(|_| self.rng.below(2) == 0);
-        let producer = &mut self.producers[i].outbox;
-        let (last, Some(spool)) = (producer.session(), &mut producer.spool) else {
-            return;
+        let is_new = self.producers[i].outbox.dies(&mut self.rng, loses_power);
+        self.seen.senders += u64::from(!loses_power);
+        self.seen.powerless += u64::from(loses_power);
+        self.seen.renewed += u64::from(is_new);
+    }
+}
+
+impl super::outbox::Outbox {
+    /// Its process dies, perhaps within a write, or its machine; the next life goes on. Returns whether as a new session.
+    pub(super) fn dies(&mut self, rng: &mut Rng, loses_power: bool) -> bool {
+        let (last, Some(spool)) = (self.session(), &mut self.spool) else {
+            return false;
         };
         spool.disk.fails(Faults::default());
-        if room.is_some() {
+        if rng.below(2) == 0 {
             // In the middle of a write, which nobody cuts off.
             spool.disk.fails(Faults {
-                room,
+                room: Some(rng.below(300)),
                 cut: true,
                 ..Faults::default()
             });
             for _ in 0..2 {
-                spool.append(&mut producer.outbox);
+                spool.append(&mut self.outbox);
             }
             spool.disk.fails(Faults::default());
         }
         if loses_power {
-            spool.loses_power(&mut self.rng);
+            spool.loses_power(rng);
         }
-        producer.outbox = spool.recovered(last);
-        let is_new = producer.session() != last;
+        self.outbox = spool.recovered(last);
+        let is_new = self.session() != last;
         assert!(loses_power || !is_new, "who is only killed goes on");
-        self.seen.senders += u64::from(!loses_power);
-        self.seen.powerless += u64::from(loses_power);
-        self.seen.renewed += u64::from(is_new);
+        is_new
     }
 }
