@@ -707,10 +707,9 @@ fn a_consumer_is_given_so_many_bytes_at_a_time_and_one_run_at_least_c3() {
     }
     let mut poll = |max_bytes| {
         let mut out = Vec::new();
-        let more =
-            relay
-                .hub
-                .poll_consumer(ConnectionId(2), max_bytes, &mut out, &mut relay.wake);
+        let more = relay
+            .hub
+            .poll_consumer(ConnectionId(2), max_bytes, &mut out, &mut relay.wake);
         (out.len(), more)
     };
     let frame = frames(1, 1).bytes.len();

@@ -331,6 +331,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_producer_owes_no_more_is_not_processed_by_that_where_it_has_come() {
+        let mut positions = Positions::new(Side::Listener);
+        positions.hello(A, 1);
+        positions.data(A, 1, 3).unwrap();
+        let known = Greeting {
+            acked: 0,
+            have: 3,
+            missed: None,
+        };
+        assert_eq!(positions.hello(A, 4), known);
+        let behind = Greeting {
+            acked: 5,
+            have: 5,
+            missed: Some(4..=5),
+        };
+        assert_eq!(positions.hello(A, 6), behind, "this will never come");
+    }
+
+    #[test]
     fn a_gap_is_past_at_once_or_behind_what_is_queued() {
         let mut positions = Positions::new(Side::Consumer);
         positions.gap(A, 4, false);
