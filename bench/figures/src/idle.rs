@@ -28,7 +28,7 @@ pub(crate) fn idle() -> Result<Vec<Figure>> {
     let most = usize::try_from(allowed.saturating_sub(SPARE))?.min(CONNECTIONS);
     ensure!(most >= STEPS, "only {allowed} descriptors are allowed");
     let mut figures = of(Who::Producers, most)?;
-    figures.extend(of(Who::Consumers, most)?);
+    figures.extend(of(Who::Consumers, most.min(CONSUMERS))?);
     Ok(figures)
 }
 
@@ -81,18 +81,19 @@ fn of(who: Who, most: usize) -> Result<Vec<Figure>> {
 
 /// Waits until the relay knows so many, and its memory stands still; returns that.
 fn settled(runtime: &tokio::runtime::Runtime, relay: &mut Process, count: usize) -> Result<u64> {
-    let mut last = 0;
+    let (mut last, mut known) = (0_u64, 0);
     for _ in 0..400 {
         runtime.block_on(async { sleep(Duration::from_millis(100)).await });
         let answer = relay.ask()?;
-        let (known, bytes) = answer.split_once(' ').context("no answer")?;
-        let bytes = bytes.parse()?;
-        if known.parse::<usize>()? == count && bytes == last {
+        let (connected, bytes) = answer.split_once(' ').context("no answer")?;
+        let bytes: u64 = bytes.parse()?;
+        known = connected.parse()?;
+        if known == count && bytes.abs_diff(last) < STILL {
             return Ok(bytes);
         }
         last = bytes;
     }
-    anyhow::bail!("the relay does not come to rest")
+    anyhow::bail!("the relay does not come to rest: {last} bytes, {known} of {count} connected")
 }
 
 /// Those that are connected; dropped, they are gone.
@@ -179,7 +180,13 @@ fn services(path: &Path) -> String {
 
 const CONNECTIONS: usize = 10_000;
 
+/// A relay serves 1024 consumers.
+const CONSUMERS: usize = 1000;
+
 const STEPS: usize = 5;
+
+/// Bytes by which memory may differ that stands still.
+const STILL: u64 = 64 * 1024;
 
 /// Descriptors for everything else.
 const SPARE: u64 = 100;

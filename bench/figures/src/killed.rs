@@ -205,8 +205,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Looks in 100 ms.
 const WINDOW: usize = 10;
 
-/// How long the receiver is at each message: half of the time there is.
-const WORK: Duration = Duration::from_micros(10);
+/// How long the receiver is at each message: a quarter of the time there is.
+const WORK: Duration = Duration::from_micros(5);
 
 const RUNS: usize = 5;
 

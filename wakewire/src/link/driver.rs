@@ -68,10 +68,7 @@ impl<'a> Running<'a> {
             return false;
         }
         self.asleep = true;
-        *self.shared.dialer.lock() = Some(std::mem::replace(
-            &mut self.dialer,
-            dialer(self.shared),
-        ));
+        *self.shared.dialer.lock() = Some(std::mem::replace(&mut self.dialer, dialer(self.shared)));
         lane.running = false;
         lane.parked = false;
         lane.outbox.shrink();

@@ -66,29 +66,22 @@ impl<S: MessageSink + 'static> Core<S> {
         }
     }
 
-    /// Offers a message to the live connection without waiting, and without allocating when it is taken. One that
-    /// would wait, waits for a connection too.
+    /// Returns the live connection that was loaded, for a message that is not to wait; one that says that it is down
+    /// is put aside.
     #[inline]
-    pub(super) fn offer(&self, message: Message) -> Result<(), TrySendError> {
-        let live = self.live.load();
-        let Some(live) = live.as_ref() else {
-            return Err(TrySendError::WouldWait(message));
-        };
-        if !live.is_usable() {
-            self.lose_silent(live);
-            return Err(TrySendError::WouldWait(message));
+    pub(super) fn usable<'l>(&self, live: &'l Option<Arc<Live<S>>>) -> Option<&'l Arc<Live<S>>> {
+        let live = live.as_ref()?;
+        if live.is_usable() {
+            return Some(live);
         }
-        match live.sink.try_send(message) {
-            Ok(()) => {
-                self.took(live);
-                Ok(())
-            }
-            Err(error) => Err(self.untaken(live, error)),
-        }
+        self.lose_silent(live);
+        None
     }
 
+    /// Draws the conclusions when the live connection did not take a message at once; what remains is refused for good,
+    /// or waits.
     #[cold]
-    fn untaken(&self, live: &Arc<Live<S>>, error: TrySendError) -> TrySendError {
+    pub(super) fn untaken(&self, live: &Arc<Live<S>>, error: TrySendError) -> TrySendError {
         match error {
             TrySendError::Refused(error) => match self.judge(live, error) {
                 Ok((message, _)) => TrySendError::WouldWait(message),
