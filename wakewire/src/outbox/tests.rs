@@ -794,3 +794,19 @@ fn a_ledger_adds_up_with_another_and_says_where_messages_are() {
     };
     assert!(complete.adds_up() && complete.is_complete());
 }
+
+#[test]
+fn nothing_is_owed_after_a_life_that_was_wholly_acknowledged() {
+    let limits = outbox(9, Delivery::AtLeastOnce, WhenFull::Block).limits;
+    let mut outbox = Outbox::recovered(SessionId(1), limits, (2, 3), Vec::new());
+    assert!(outbox.is_empty() && !outbox.has_unsent());
+    append(&mut outbox, 1);
+    assert_eq!(take(&mut outbox), [3]);
+}
+
+#[test]
+fn only_who_asked_for_it_is_refused_at_once() {
+    let rejects = |when_full| outbox(9, Delivery::AtLeastOnce, when_full).rejects();
+    assert!(rejects(WhenFull::Reject));
+    assert!(!rejects(WhenFull::Block) && !rejects(WhenFull::DropNewest));
+}
