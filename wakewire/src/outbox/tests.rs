@@ -651,10 +651,10 @@ fn of_many_messages_those_are_taken_over_for_which_there_is_room() {
 fn messages_that_are_taken_over_together_lie_in_one_piece_of_memory() {
     let mut outbox = outbox(99, Delivery::AtLeastOnce, WhenFull::Block);
     let overhead = encoded_length(&Message::default());
-    // The first piece of memory has 4 KiB: three of these go into it, and seven do not.
+    // The first piece of memory has 4 KiB: three of these go into it, and seven more do not, nor one of them.
     let kilobyte = vec![Message::new(vec![0; 1024 - overhead]); 7];
     assert_eq!(outbox.append_run(&kilobyte[..1]), (1, 1024));
-    assert_eq!(outbox.append_run(&kilobyte[..3]), (3, 3 * 1024));
+    assert_eq!(outbox.append_run(&kilobyte[..2]), (2, 2 * 1024));
     assert_eq!(outbox.append_run(&kilobyte), (7, 7 * 1024));
     assert_eq!(outbox.newest(7 * 1024).len(), 7 * 1024);
     let large = vec![Message::new(vec![0; 64 * 1024 - overhead]); 4];
@@ -662,7 +662,7 @@ fn messages_that_are_taken_over_together_lie_in_one_piece_of_memory() {
     let mut pieces = Vec::new();
     outbox.take(usize::MAX, &mut pieces);
     let lengths: Vec<_> = pieces.iter().map(Bytes::len).collect();
-    assert_eq!(lengths, [4 * 1024, 7 * 1024, 128 * 1024]);
+    assert_eq!(lengths, [3 * 1024, 7 * 1024, 128 * 1024]);
 }
 
 #[test]
@@ -809,4 +809,15 @@ fn only_who_asked_for_it_is_refused_at_once() {
     let rejects = |when_full| outbox(9, Delivery::AtLeastOnce, when_full).rejects();
     assert!(rejects(WhenFull::Reject));
     assert!(!rejects(WhenFull::Block) && !rejects(WhenFull::DropNewest));
+}
+
+#[test]
+fn what_comes_after_the_last_before_it_is_held_back() {
+    let mut outbox = outbox(9, Delivery::AtLeastOnce, WhenFull::Block);
+    append(&mut outbox, 1);
+    outbox.closed_up();
+    outbox.hold_back();
+    append(&mut outbox, 1);
+    outbox.closed_up();
+    assert_eq!(take(&mut outbox), [1]);
 }
