@@ -686,7 +686,7 @@ fn what_is_held_back_is_handed_out_when_it_is_ready_and_not_before() {
 fn what_is_taken_back_was_never_accepted() {
     let mut outbox = outbox(9, Delivery::AtLeastOnce, WhenFull::Block);
     let told = Arc::new(Mutex::new(Vec::new()));
-    for _ in 0..5 {
+    for _ in 0..6 {
         append(&mut outbox, 1);
         let (sequence, told) = (outbox.last(), Arc::clone(&told));
         outbox.await_last(Box::new(move |fate| told.lock().push((sequence, fate))));
@@ -694,7 +694,7 @@ fn what_is_taken_back_was_never_accepted() {
             outbox.closed_up();
         }
     }
-    // In the middle of the piece 1..=4, with the piece 5 behind it.
+    // In the middle of the piece 1..=4, with the piece 5..=6 behind it.
     outbox.retract(2);
     assert_eq!(outbox.last(), 2);
     assert_eq!(outbox.ledger().accepted, 2);

@@ -1006,3 +1006,14 @@ async fn a_message_whose_member_died_waits_for_another_that_is_busy() {
     all_sent(senders).await;
     assert_eq!(peer.shares(), BTreeMap::from([(1, 4)]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_looks_after_members_none_of_which_may_sleep() {
+    let peer = Peer::new();
+    let config = PoolConfig {
+        min_idle: 4,
+        ..up_to(4)
+    };
+    let _pool = peer.pool_with(4, config).await;
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
+}
