@@ -651,10 +651,10 @@ fn of_many_messages_those_are_taken_over_for_which_there_is_room() {
 fn messages_that_are_taken_over_together_lie_in_one_piece_of_memory() {
     let mut outbox = outbox(99, Delivery::AtLeastOnce, WhenFull::Block);
     let overhead = encoded_length(&Message::default());
-    // The first piece of memory has 4 KiB: three of these go into it, and seven do not.
+    // The first piece of memory has 4 KiB: three of these go into it, and seven more do not, nor one of them.
     let kilobyte = vec![Message::new(vec![0; 1024 - overhead]); 7];
     assert_eq!(outbox.append_run(&kilobyte[..1]), (1, 1024));
-    assert_eq!(outbox.append_run(&kilobyte[..3]), (3, 3 * 1024));
+    assert_eq!(outbox.append_run(&kilobyte[..2]), (2, 2 * 1024));
     assert_eq!(outbox.append_run(&kilobyte), (7, 7 * 1024));
     assert_eq!(outbox.newest(7 * 1024).len(), 7 * 1024);
     let large = vec![Message::new(vec![0; 64 * 1024 - overhead]); 4];
@@ -662,7 +662,7 @@ fn messages_that_are_taken_over_together_lie_in_one_piece_of_memory() {
     let mut pieces = Vec::new();
     outbox.take(usize::MAX, &mut pieces);
     let lengths: Vec<_> = pieces.iter().map(Bytes::len).collect();
-    assert_eq!(lengths, [4 * 1024, 7 * 1024, 128 * 1024]);
+    assert_eq!(lengths, [3 * 1024, 7 * 1024, 128 * 1024]);
 }
 
 #[test]
@@ -686,7 +686,7 @@ fn what_is_held_back_is_handed_out_when_it_is_ready_and_not_before() {
 fn what_is_taken_back_was_never_accepted() {
     let mut outbox = outbox(9, Delivery::AtLeastOnce, WhenFull::Block);
     let told = Arc::new(Mutex::new(Vec::new()));
-    for _ in 0..5 {
+    for _ in 0..6 {
         append(&mut outbox, 1);
         let (sequence, told) = (outbox.last(), Arc::clone(&told));
         outbox.await_last(Box::new(move |fate| told.lock().push((sequence, fate))));
@@ -694,7 +694,7 @@ fn what_is_taken_back_was_never_accepted() {
             outbox.closed_up();
         }
     }
-    // In the middle of the piece 1..=4, with the piece 5 behind it.
+    // In the middle of the piece 1..=4, with the piece 5..=6 behind it.
     outbox.retract(2);
     assert_eq!(outbox.last(), 2);
     assert_eq!(outbox.ledger().accepted, 2);
@@ -793,4 +793,31 @@ fn a_ledger_adds_up_with_another_and_says_where_messages_are() {
         ..Ledger::default()
     };
     assert!(complete.adds_up() && complete.is_complete());
+}
+
+#[test]
+fn nothing_is_owed_after_a_life_that_was_wholly_acknowledged() {
+    let limits = outbox(9, Delivery::AtLeastOnce, WhenFull::Block).limits;
+    let mut outbox = Outbox::recovered(SessionId(1), limits, (2, 3), Vec::new());
+    assert!(outbox.is_empty() && !outbox.has_unsent());
+    append(&mut outbox, 1);
+    assert_eq!(take(&mut outbox), [3]);
+}
+
+#[test]
+fn only_who_asked_for_it_is_refused_at_once() {
+    let rejects = |when_full| outbox(9, Delivery::AtLeastOnce, when_full).rejects();
+    assert!(rejects(WhenFull::Reject));
+    assert!(!rejects(WhenFull::Block) && !rejects(WhenFull::DropNewest));
+}
+
+#[test]
+fn what_comes_after_the_last_before_it_is_held_back() {
+    let mut outbox = outbox(9, Delivery::AtLeastOnce, WhenFull::Block);
+    append(&mut outbox, 1);
+    outbox.closed_up();
+    outbox.hold_back();
+    append(&mut outbox, 1);
+    outbox.closed_up();
+    assert_eq!(take(&mut outbox), [1]);
 }

@@ -860,3 +860,35 @@ fn nobody_inherits_what_a_forgotten_consumer_acknowledged_c4() {
     assert_eq!(view.consumers[1].name.as_deref(), Some("v"));
     assert_eq!(view.consumers[1].unacknowledged, 3);
 }
+
+#[test]
+fn so_many_blocked_producers_are_woken_as_there_is_room_for_r4() {
+    let mut relay = Relay::new(config());
+    relay.producer(A, 1, 1);
+    relay.producer(B, 1, 2);
+    relay.hello(name("u"), 3).unwrap();
+    for q in 1..=5 {
+        assert!(relay.data(1, q, q).unwrap());
+    }
+    assert!(!relay.data(1, 6, 6).unwrap());
+    assert!(!relay.data(2, 1, 1).unwrap());
+    relay.sent(3);
+    relay.ack(3, 1, 2).unwrap();
+    assert_eq!(relay.woken().1, [1, 2]);
+    assert!(relay.data(1, 6, 6).unwrap() && relay.data(2, 1, 1).unwrap());
+}
+
+#[test]
+fn a_session_that_is_forgotten_before_its_producer_came_is_no_stranger_any_more() {
+    let mut relay = Relay::new(config());
+    relay.hub.sessions.most = 1;
+    let hello = ConsumerHello {
+        positions: vec![at(A, 1, 1)],
+        ..name("u")
+    };
+    relay.hello(hello, 2).unwrap();
+    assert_eq!(relay.hub.sessions.strangers, 1);
+    relay.producer(B, 1, 1);
+    assert_eq!(relay.hub.sessions.strangers, 0);
+    relay.hub.check_invariants();
+}

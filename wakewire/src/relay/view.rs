@@ -122,6 +122,8 @@ impl Hub {
             }
         }
         assert!(runs.is_empty(), "frames of a forgotten session");
+        let strangers = self.sessions.iter().filter(|(_, one)| !one.known);
+        assert_eq!(strangers.count(), self.sessions.strangers);
         for (slot, consumer) in self.roster.iter() {
             let attached = self.roster.attached().contains(&slot);
             assert_eq!(attached, consumer.connection.is_some());

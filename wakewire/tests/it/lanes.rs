@@ -988,6 +988,22 @@ async fn a_message_that_no_member_can_take_is_offered_to_one_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nor_to_another_after_it_waited_for_one() {
+    let peer = Peer::new();
+    let pool = peer.pool_with(2, up_to(2)).await;
+    peer.answer(0, Reply::TooLarge);
+    peer.answer(1, Reply::TooLarge);
+    peer.hold();
+    let mut senders = burst(&pool, 1);
+    settle().await;
+    assert_eq!(peer.offered(), []);
+    peer.release();
+    let result = senders.join_next().await.unwrap().unwrap();
+    assert!(matches!(result, Err(SinkError::MessageTooLarge(_))));
+    assert_eq!(peer.offered().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_whose_member_died_waits_for_another_that_is_busy() {
     let peer = Peer::new();
     let pool = peer.pool_with(2, up_to(2)).await;
@@ -1005,4 +1021,15 @@ async fn a_message_whose_member_died_waits_for_another_that_is_busy() {
     peer.release();
     all_sent(senders).await;
     assert_eq!(peer.shares(), BTreeMap::from([(1, 4)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_looks_after_members_none_of_which_may_sleep() {
+    let peer = Peer::new();
+    let config = PoolConfig {
+        min_idle: 4,
+        ..up_to(4)
+    };
+    let _pool = peer.pool_with(4, config).await;
+    assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
 }

@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{ConnectionPool, PoolStatistics, PooledConnection};
+use super::kept::after;
+use super::{ClosedConnections, ConnectionPool, PoolStatistics, PooledConnection};
 use crate::connection::config::PoolConfig;
 use crate::connection::node::Pooled;
 use crate::connection::tests::fake::{Fake, Mood, Node};
@@ -166,7 +167,8 @@ async fn waiters_are_served_in_the_order_of_coming() {
     drop(held);
     waiting.join_all().await;
     assert_eq!(*order.lock(), (0..20).collect::<Vec<_>>());
-    assert_eq!(node.dials(), 1);
+    let waits = pool.statistics().waits;
+    assert_eq!((node.dials(), waits), (1, 21), "the first for the opening");
 }
 
 #[tokio::test(start_paused = true)]
@@ -608,4 +610,48 @@ async fn storm(each: usize) -> PoolStatistics {
         settled().await;
     }
     panic!("{} tasks are left", tasks());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_minimum_is_kept_however_long_it_lies_idle() {
+    let node = Node::new();
+    let pool = pool(&node, few(1, 20));
+    let id = pool.get_connection().await.unwrap().id;
+    sleep(SECOND * 600).await;
+    assert_eq!(pool.get_connection().await.unwrap().id, id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_rest_nothing_lies_idle_and_nothing_is_opened_until_the_next_use() {
+    let node = Node::new();
+    let pool = pool(&node, few(2, 20));
+    drop(pool.get_connection().await.unwrap());
+    settled().await;
+    assert_eq!(node.open(), 2);
+    pool.rest();
+    settled().await;
+    assert_eq!((node.open(), pool.total_connections()), (0, 0));
+    sleep(SECOND * 3600).await;
+    assert_eq!(node.dials(), 2);
+    drop(pool.get_connection().await.unwrap());
+    settled().await;
+    assert_eq!(node.open(), 2);
+}
+
+#[test]
+fn every_reason_counts_towards_how_many_were_closed() {
+    let closed = ClosedConnections {
+        idle: 1,
+        lifetime: 2,
+        lost: 4,
+        shut: 8,
+        cut: 16,
+    };
+    assert_eq!(closed.total(), 31);
+}
+
+#[test]
+fn a_wait_that_no_clock_can_show_is_longer_than_a_process_lives() {
+    let now = std::time::Instant::now();
+    assert!(after(now, Duration::MAX) - now > 10 * 365 * 86_400 * SECOND);
 }

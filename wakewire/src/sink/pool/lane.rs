@@ -212,8 +212,8 @@ mod tests {
         let user = lane.enter().unwrap();
         user.take_part();
         lane.disconnect(lane.leave()).await.unwrap();
-        assert_eq!(lane.view().rest, Rest::Awake);
         drop(user);
+        assert_eq!(lane.view().rest, Rest::Awake);
         lane.disconnect(lane.leave()).await.unwrap();
         assert_eq!(lane.view().rest, Rest::Asleep);
     }
