@@ -6,6 +6,7 @@ mod lane;
 mod ping;
 mod place;
 mod spool;
+mod store;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -183,6 +184,8 @@ impl SinkFactory {
     /// # Errors
     ///
     /// As [`create_sink`](Self::create_sink); only a service of type `relay` has one. It is its owner's to close.
+    /// [`SinkError::Io`] when the directory of its `store_and_forward` cannot be used, is damaged, or another relay
+    /// has it.
     ///
     /// # Cancel safety
     ///
@@ -200,7 +203,8 @@ impl SinkFactory {
         if self.made.lock().closed {
             return Err(closed(service_name));
         }
-        Ok(Relay::new(RelayConfig {
+        let store = self.open_store(service_name, &config).await?;
+        let relay = RelayConfig {
             service: service_name.into(),
             target: reachable(service_name, &config)?,
             max_message_bytes: config.max_message_bytes,
@@ -212,7 +216,8 @@ impl SinkFactory {
                 named_deadline: config.named_deadline(),
                 named: config.consumers,
             },
-        }))
+        };
+        Ok(Relay::new(relay, store))
     }
 
     /// Waits until everything accepted before the call is delivered, at most this long, and reports over all

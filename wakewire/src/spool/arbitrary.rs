@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::format::Boot;
+use super::format::{Boot, Contents};
 use super::recovery::{Part, recover};
 use crate::wire::frame::DataView;
 
@@ -26,7 +26,7 @@ pub(crate) fn files(input: &[u8]) {
         });
         rest = behind;
     }
-    match recover(&parts, Boot(u128::from(*boot))) {
+    match recover(&parts, Contents::OneSession, Boot(u128::from(*boot))) {
         Ok(recovered) => {
             assert_eq!(recovered.fates.len(), parts.len());
             let mut expected = recovered.acked + 1;

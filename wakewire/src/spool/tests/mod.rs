@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 
 use self::disk::{Faults, Memory};
 use super::arbitrary;
-use super::format::{Boot, OPENING, Opening, Record, encode_mark, record};
+use super::format::{Boot, Contents, OPENING, Opening, Record, encode_mark, record};
 use super::journal::{Journal, Terms, Unopened};
 use super::recovery::{Part, Recovered, recover};
 use crate::message::Message;
@@ -82,6 +82,7 @@ impl World {
     fn new(segment_bytes: u64, holds_back: bool) -> Self {
         let disk = Memory::default();
         let terms = Terms {
+            contents: Contents::OneSession,
             segment_bytes,
             syncs: true,
             holds_back,
@@ -332,7 +333,7 @@ impl World {
                 bytes: content.bytes.into(),
             })
             .collect();
-        match recover(&parts, self.terms.boot) {
+        match recover(&parts, self.terms.contents, self.terms.boot) {
             Ok(recovered) => {
                 self.holds(&recovered, 0);
                 let is_used = parts.iter().any(|part| part.bytes.len() > OPENING);
@@ -451,11 +452,11 @@ fn the_format_is_as_it_is_written_down() {
         synced: 4,
         holds_back: true,
     };
-    let bytes = opening.encode();
+    let bytes = opening.encode(Contents::OneSession);
     assert_eq!(&bytes[..10], b"wwspool1\x02\0");
     assert_eq!((bytes[16], bytes[17], bytes[32], bytes[48]), (2, 1, 4, 5));
     assert_eq!((bytes[56], bytes[64], bytes[72], bytes[80]), (3, 4, 4, 1));
-    assert_eq!(Opening::parse(&bytes), Ok(opening));
+    assert_eq!(Opening::parse(&bytes, Contents::OneSession), Ok(opening));
     let mark = encode_mark(SessionId(7), 8, 9, 10);
     assert_eq!(
         (mark[4], mark[8], mark[16], mark[32], mark[48]),
@@ -466,9 +467,12 @@ fn the_format_is_as_it_is_written_down() {
         synced: 9,
         next: 10,
     };
-    assert_eq!(record(&mark, SessionId(7)), Ok(Some((read, mark.len()))));
+    assert_eq!(
+        record(&mark, Contents::OneSession, SessionId(7)),
+        Ok(Some((read, mark.len())))
+    );
     assert!(
-        record(&mark, SessionId(8)).is_err(),
+        record(&mark, Contents::OneSession, SessionId(8)).is_err(),
         "a mark of another session"
     );
 }
