@@ -90,9 +90,7 @@ fn a_listener_with_a_cursor_and_the_relay_are_killed_and_nothing_is_lost_or_doub
     let (_directory, place) = storing("log_bytes = 2000000");
     let cursor = format!("{}", place.path("cursor").display());
     let output = format!("{}", place.path("output").display());
-    let listen = [
-        "listen", "ticks", "--cursor", &cursor, "--output", &output,
-    ];
+    let listen = ["listen", "ticks", "--cursor", &cursor, "--output", &output];
     let mut relay = place.relay();
     let mut sent = Vec::new();
     for life in 0..10 {
@@ -114,7 +112,8 @@ fn a_listener_with_a_cursor_and_the_relay_are_killed_and_nothing_is_lost_or_doub
     until("everything has come", || {
         fs::metadata(&output).is_ok_and(|found| found.len() >= sent.len() as u64)
     });
-    listener.terminate().expect(0);
+    // It may not have got as far as to hear it.
+    listener.terminate();
     same(&fs::read(&output).unwrap(), &sent);
 }
 

@@ -22,6 +22,9 @@ pub(super) struct Keeping {
     cursor: u64,
     /// Everybody has had everything before this position.
     settled: u64,
+    /// What the log had in the beginning: with what was processed and not noted, perhaps more than its bound.
+    #[cfg(test)]
+    pub(super) restored: usize,
 }
 
 impl Hub {
@@ -60,6 +63,8 @@ impl Hub {
         hub.keeping = Some(Keeping {
             cursor: hub.log.end(),
             settled: 0,
+            #[cfg(test)]
+            restored: hub.log.bytes(),
         });
         hub
     }

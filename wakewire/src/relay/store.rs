@@ -17,8 +17,8 @@ use super::effects::Chunk;
 use super::switchboard::{Bell, Switchboard};
 use crate::delivery::Fsync;
 use crate::randomness::random;
-use crate::spool::disk::{Directory, Disk, Lock, boot};
-use crate::spool::format::Contents;
+use crate::spool::disk::{self, Directory, Disk, Lock};
+use crate::spool::format::{Boot, Contents};
 use crate::spool::journal::{Journal, Terms, Unopened, is_full};
 use crate::spool::segment_bytes;
 use crate::spool::shared::{Kept, encode, sort_out};
@@ -57,7 +57,9 @@ impl Store {
     ) -> Result<(Self, Kept), Unopened> {
         let (directory, lock) = Directory::claim(base, service)?;
         let path = directory.path().to_owned();
-        let (mut store, kept) = Self::on(Arc::new(directory), path, fsync, log_bytes)?;
+        let disk = Arc::new(directory);
+        let (mut store, kept) =
+            Self::on(disk, path, fsync, disk::boot(), segment_bytes(log_bytes))?;
         store.lock = Some(lock);
         let messages: u64 = kept.runs.iter().map(|run| run.last + 1 - run.first).sum();
         tracing::info!(
@@ -72,14 +74,15 @@ impl Store {
         disk: Arc<dyn Disk>,
         path: PathBuf,
         fsync: Fsync,
-        log_bytes: usize,
+        boot: Boot,
+        segment_bytes: u64,
     ) -> Result<(Self, Kept), Unopened> {
         let terms = Terms {
             contents: Contents::ManySessions,
-            segment_bytes: segment_bytes(log_bytes),
+            segment_bytes,
             syncs: fsync != Fsync::Never,
             holds_back: fsync == Fsync::BeforeAccept,
-            boot: boot(),
+            boot,
             fresh: SessionId(random()),
         };
         let (journal, recovered) = Journal::open(disk, terms)?;
@@ -154,10 +157,8 @@ impl Store {
                 continue;
             };
             let chunk = Arc::new(chunk);
-            let (there, fsync) = (Arc::clone(&chunk), self.fsync);
-            let written = self
-                .on_thread(move |files| files.write(&there, fsync))
-                .await;
+            let there = Arc::clone(&chunk);
+            let written = self.on_thread(move |store| store.write(&there)).await;
             match written {
                 Ok(()) => {
                     board.with(|hub, wake| hub.stored(&chunk, wake));
@@ -181,19 +182,24 @@ impl Store {
         }
     }
 
+    /// Appends a chunk; after an error none of it counts. Blocks.
+    pub(super) fn write(&self, chunk: &Chunk) -> io::Result<()> {
+        self.files.lock().write(chunk, self.fsync)
+    }
+
     /// Does something with the files on a thread that may block.
     async fn on_thread(
         self: &Arc<Self>,
-        work: impl FnOnce(&mut Files) -> io::Result<()> + Send + 'static,
+        work: impl FnOnce(&Self) -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
         let there = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || work(&mut there.files.lock())).await;
+        let done = tokio::task::spawn_blocking(move || work(&there)).await;
         done.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     /// Leaves nothing to do for the next life.
     async fn rest(self: &Arc<Self>, service: &str) {
-        if let Err(error) = self.on_thread(Files::rest).await {
+        if let Err(error) = self.on_thread(|store| store.files.lock().rest()).await {
             let directory = self.path.display();
             tracing::warn!(%service, %directory, %error, "not synced when the relay ended");
         }
@@ -201,7 +207,7 @@ impl Store {
 
     /// What was written is acknowledged, and not safe from a loss of power yet.
     async fn sync_now(self: &Arc<Self>, service: &str) {
-        if let Err(error) = self.on_thread(Files::sync).await {
+        if let Err(error) = self.on_thread(|store| store.files.lock().sync()).await {
             let directory = self.path.display();
             tracing::warn!(%service, %directory, %error, "not synced: a loss of power may take what was acknowledged");
         }

@@ -113,8 +113,9 @@ impl Hub {
             bytes += super::log::cost(&entry.run);
         }
         assert_eq!(bytes, self.log.bytes());
+        let restored = self.keeping.as_ref().map_or(0, |keeping| keeping.restored);
         assert!(
-            bytes <= self.log.limit() || self.log.len() == 1,
+            bytes <= self.log.limit().max(restored) || self.log.len() == 1,
             "log bound"
         );
         assert_eq!(self.full_since.is_some(), !self.blocked.is_empty());

@@ -8,7 +8,7 @@ use super::super::hub::Hub;
 use super::outbox::Outbox;
 use super::{
     Connection, Consumer, Down, Fault, Kind, OUTBOX, PIPE, Producer, Rng, Seen, Setup, Up, World,
-    config,
+    config, store,
 };
 use crate::wire::SessionId;
 use crate::wire::run::{Run, frame_length};
@@ -36,12 +36,17 @@ impl World {
             taken: BTreeMap::new(),
             missed: BTreeMap::new(),
         };
+        let (kept, hub) = match store::Kept::new(setup, fault) {
+            Some((kept, hub)) => (Some(kept), hub),
+            None => (None, Hub::new(config(setup, fault))),
+        };
         Self {
             rng: Rng::new(seed),
             setup,
             fault,
             now,
-            hub: Hub::new(config(setup, fault)),
+            hub,
+            kept,
             wake: Wake::default(),
             life: 0,
             connections: Vec::new(),
@@ -132,6 +137,9 @@ impl World {
                 }
             }
         }
+        if self.kept.is_some() && self.rng.below(6) == 0 {
+            self.relay_stores();
+        }
         self.forget_dead_connections();
     }
 
@@ -190,6 +198,7 @@ impl World {
             }
             self.relay_writes(c);
         }
+        self.relay_stores();
         self.hub.check_invariants();
         self.forget_dead_connections();
     }

@@ -14,6 +14,7 @@ mod course;
 mod direct;
 mod outbox;
 mod shell;
+mod store;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use super::effects::{ConsumerHello, HubConfig, Outgoing, Wake};
 use super::hub::Hub;
+use crate::delivery::Fsync;
 use crate::wire::SessionId;
 use crate::wire::hello::Start;
 use crate::wire::run::Run;
@@ -47,6 +49,8 @@ enum Fault {
     LatestSkipsUnacked,
     /// What a gap passed over does not count as processed (K3).
     BaselineNotPast,
+    /// The relay takes for stored what it has not written (S1).
+    StoredUnwritten,
 }
 
 /// Who takes part.
@@ -57,6 +61,8 @@ struct Setup {
     durable: bool,
     hold: bool,
     at_least_once: bool,
+    /// With a disk.
+    stores: Option<Fsync>,
 }
 
 #[derive(Clone, Copy)]
@@ -94,6 +100,7 @@ const HOLD: Setup = Setup {
     durable: false,
     hold: true,
     at_least_once: true,
+    stores: None,
 };
 
 struct Rng(u64);
@@ -182,6 +189,7 @@ struct World {
     fault: Fault,
     now: Instant,
     hub: Hub,
+    kept: Option<store::Kept>,
     wake: Wake,
     life: u64,
     connections: Vec<Connection>,
@@ -202,6 +210,7 @@ struct Seen {
     killed: u64,
     forgotten: u64,
     missed: u64,
+    stored: u64,
 }
 
 fn config(setup: Setup, fault: Fault) -> HubConfig {
@@ -249,7 +258,9 @@ fn run(
     if lost + untold > 0 {
         return Err(format!("{lost} lost, {untold} missed untold"));
     }
-    if seed.is_multiple_of(4)
+    if setup.stores.is_some() {
+        world.stores_for_who_comes()?;
+    } else if seed.is_multiple_of(4)
         && fault == Fault::None
         && !setup.consumers.iter().any(|kind| kind.named)
     {
@@ -294,6 +305,7 @@ fn schedules(name: &str, setup: Setup) {
                 all.killed += seen.killed;
                 all.forgotten += seen.forgotten;
                 all.missed += seen.missed;
+                all.stored += seen.stored;
             }
             Err(what) => panic!("{name}, WAKEWIRE_SEED={seed}: {what}"),
         }

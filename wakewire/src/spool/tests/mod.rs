@@ -1,6 +1,7 @@
 //! A journal on a disk that fails, against a model that knows what was promised.
 
 pub(crate) mod disk;
+mod many;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -389,12 +390,33 @@ fn left_behind(random: &mut SmallRng) -> Vec<u8> {
             _ => Act::Append(random.random_range(1..4), random.random_range(0..60)),
         });
     }
-    let mut bytes = vec![random.random_range(1..3)];
-    for content in world.disk.files().into_values() {
+    as_input(random.random_range(1..3), &world.disk)
+}
+
+/// Writes the files of a disk as [`arbitrary`] reads them.
+fn as_input(boot: u8, disk: &Memory) -> Vec<u8> {
+    let mut bytes = vec![boot];
+    for content in disk.files().into_values() {
         bytes.extend_from_slice(&u16::try_from(content.bytes.len()).unwrap().to_le_bytes());
         bytes.extend_from_slice(&content.bytes);
     }
     bytes
+}
+
+/// Changes, removes, adds and repeats bytes.
+fn spoil(bytes: &mut Vec<u8>, random: &mut SmallRng) {
+    for _ in 0..random.random_range(0..4) {
+        let at = random.random_range(0..bytes.len().max(1));
+        if at >= bytes.len() {
+            break;
+        }
+        match random.random_range(0..4) {
+            0 => bytes[at] = random.random_range(0..=255),
+            1 => drop(bytes.drain(at..(at + random.random_range(0..200)).min(bytes.len()))),
+            2 => bytes.insert(at, 0),
+            _ => bytes.extend_from_within(at..),
+        }
+    }
 }
 
 proptest! {
@@ -404,18 +426,7 @@ proptest! {
     fn any_bytes_are_recovered_without_a_hole_or_are_damage(seed: u64) {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut bytes = left_behind(&mut random);
-        for _ in 0..random.random_range(0..4) {
-            let at = random.random_range(0..bytes.len().max(1));
-            if at >= bytes.len() {
-                break;
-            }
-            match random.random_range(0..4) {
-                0 => bytes[at] = random.random_range(0..=255),
-                1 => drop(bytes.drain(at..(at + random.random_range(0..200)).min(bytes.len()))),
-                2 => bytes.insert(at, 0),
-                _ => bytes.extend_from_within(at..),
-            }
-        }
+        spoil(&mut bytes, &mut random);
         arbitrary::files(&bytes);
     }
 }
