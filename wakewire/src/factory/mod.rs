@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod bad_disk;
+#[cfg(test)]
+mod bad_store;
 mod lane;
 mod ping;
 mod place;
@@ -204,7 +206,11 @@ impl SinkFactory {
             return Err(closed(service_name));
         }
         let store = self.open_store(service_name, &config).await?;
-        let relay = RelayConfig {
+        Ok(Relay::new(Self::relay_config(service_name, config)?, store))
+    }
+
+    fn relay_config(service_name: &str, config: ServiceConfig) -> Result<RelayConfig, SinkError> {
+        Ok(RelayConfig {
             service: service_name.into(),
             target: reachable(service_name, &config)?,
             max_message_bytes: config.max_message_bytes,
@@ -216,8 +222,7 @@ impl SinkFactory {
                 named_deadline: config.named_deadline(),
                 named: config.consumers,
             },
-        };
-        Ok(Relay::new(relay, store))
+        })
     }
 
     /// Waits until everything accepted before the call is delivered, at most this long, and reports over all

@@ -155,3 +155,222 @@ impl Hub {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::message::Message;
+    use crate::relay::effects::{
+        ConnectionId, ConsumerHello, ConsumerKey, Offered, Outgoing, ProducerNews,
+    };
+    use crate::spool::shared::{KeptRun, KeptSession};
+    use crate::wire::SessionId;
+    use crate::wire::frame::encode_message;
+    use crate::wire::hello::Start;
+
+    const A: SessionId = SessionId(0xA);
+    const SENDER: ConnectionId = ConnectionId(1);
+    const CONSUMER: ConnectionId = ConnectionId(2);
+
+    struct Relay {
+        hub: Hub,
+        wake: Wake,
+        now: Instant,
+    }
+
+    fn frames(first: u64, last: u64) -> BytesMut {
+        let mut bytes = BytesMut::new();
+        for sequence in first..=last {
+            encode_message(&Message::new("x"), sequence, true, &mut bytes);
+        }
+        bytes
+    }
+
+    impl Relay {
+        fn with(kept: Kept) -> Self {
+            let config = HubConfig {
+                named: Vec::new(),
+                hold: true,
+                at_least_once: true,
+                log_bytes: 10_000,
+                unnamed_deadline: Duration::from_secs(1),
+                named_deadline: None,
+            };
+            Self {
+                hub: Hub::storing(config, kept),
+                wake: Wake::default(),
+                now: Instant::now(),
+            }
+        }
+
+        /// With messages of one session on its disk.
+        fn with_kept(first: u64, last: u64) -> Self {
+            let session = KeptSession {
+                id: A,
+                acked: first - 1,
+                have: last,
+            };
+            let run = KeptRun {
+                of: 0,
+                first,
+                last,
+                bytes: frames(first, last),
+                next: last + 1,
+            };
+            Self::with(Kept {
+                sessions: vec![session],
+                runs: vec![run],
+            })
+        }
+
+        /// Says hello; returns what the relay says it has.
+        fn sender(&mut self, first_owed: u64) -> (u64, u64) {
+            let greeted = self
+                .hub
+                .producer_hello(A, first_owed, SENDER, &mut self.wake);
+            let welcome = greeted.unwrap();
+            (welcome.acked, welcome.have)
+        }
+
+        fn data(&mut self, first: u64, last: u64) {
+            let run = Run::new(first, last, frames(first, last).freeze());
+            let offered = self.hub.data(SENDER, run, self.now, &mut self.wake);
+            assert!(matches!(offered, Ok(Offered::Taken)));
+            self.hub.check_invariants();
+        }
+
+        fn told(&mut self) -> Option<u64> {
+            let news: Option<ProducerNews> = self.hub.poll_producer(SENDER);
+            news.map(|news| news.acked)
+        }
+
+        fn consumer(&mut self) {
+            let hello = ConsumerHello {
+                key: ConsumerKey::Name("c".to_owned()),
+                at_most_once: false,
+                start: Start::Owed,
+                positions: Vec::new(),
+            };
+            let attached = self
+                .hub
+                .consumer_hello(hello, CONSUMER, self.now, &mut self.wake);
+            attached.unwrap();
+        }
+
+        /// Returns the messages that the consumer is sent.
+        fn sent(&mut self) -> Vec<u64> {
+            let mut out = Vec::new();
+            let wake = &mut self.wake;
+            assert!(!self.hub.poll_consumer(CONSUMER, usize::MAX, &mut out, wake));
+            let runs = out.into_iter().filter_map(|one| match one {
+                Outgoing::Data { run, .. } => Some(run.first..=run.last),
+                Outgoing::Gap { .. } => None,
+            });
+            runs.flatten().collect()
+        }
+
+        fn processed(&mut self, sequence: u64) {
+            let acknowledged =
+                self.hub
+                    .acknowledge(CONSUMER, 1, sequence, self.now, &mut self.wake);
+            acknowledged.unwrap();
+            self.hub.check_invariants();
+        }
+
+        fn stores(&mut self) -> Chunk {
+            self.hub.poll_store(usize::MAX, false).unwrap()
+        }
+    }
+
+    #[test]
+    fn what_is_on_the_disk_is_acknowledged_and_still_sent_s1_s2() {
+        let mut relay = Relay::with(Kept::default());
+        assert_eq!(relay.sender(1), (0, 0));
+        relay.data(1, 3);
+        assert!(std::mem::take(&mut relay.wake.store), "the disk is called");
+        let chunk = relay.stores();
+        relay.data(4, 4);
+        assert_eq!(
+            relay.told(),
+            None,
+            "nothing is acknowledged before it is there"
+        );
+        relay.hub.stored(&chunk, &mut relay.wake);
+        assert_eq!(relay.told(), Some(3));
+        relay.hub.check_invariants();
+        relay.consumer();
+        assert_eq!(relay.sent(), [1, 2, 3, 4]);
+        relay.processed(4);
+        assert_eq!(relay.told(), Some(4), "as without a disk");
+        assert!(
+            relay.hub.poll_store(usize::MAX, false).is_none(),
+            "needless now"
+        );
+    }
+
+    #[test]
+    fn what_the_disk_did_not_take_is_offered_again() {
+        let mut relay = Relay::with(Kept::default());
+        relay.sender(1);
+        relay.data(1, 2);
+        let chunk = relay.stores();
+        relay.hub.not_stored(&chunk);
+        relay.data(3, 3);
+        assert_eq!(relay.told(), None);
+        let again = relay.stores();
+        assert_eq!((again.from, again.upto, again.runs.len()), (0, 2, 2));
+        relay.hub.stored(&again, &mut relay.wake);
+        assert_eq!(relay.told(), Some(3));
+    }
+
+    #[test]
+    fn the_disk_is_told_how_far_everybody_has_come_s3() {
+        let mut relay = Relay::with_kept(1, 5);
+        relay.consumer();
+        assert_eq!(relay.sent(), [1, 2, 3, 4, 5]);
+        assert!(relay.hub.poll_store(usize::MAX, true).is_none());
+        relay.wake.store = false;
+        relay.processed(3);
+        assert!(relay.wake.store);
+        assert!(relay.hub.poll_store(usize::MAX, false).is_none());
+        let chunk = relay.hub.poll_store(usize::MAX, true).unwrap();
+        let name = Name {
+            origin: 1,
+            session: A,
+            acked: 3,
+        };
+        assert_eq!(
+            (chunk.names, chunk.runs.len(), chunk.settled),
+            (vec![name], 0, 0)
+        );
+        relay.processed(5);
+        assert_eq!(relay.hub.poll_store(usize::MAX, true).unwrap().settled, 1);
+    }
+
+    #[test]
+    fn a_disk_that_has_lost_something_costs_nothing_else_s4() {
+        let mut relay = Relay::with_kept(1, 3);
+        // It was told that 4 to 6 are safe, which they were not.
+        assert_eq!(relay.sender(7), (6, 6));
+        relay.consumer();
+        assert_eq!(relay.sent(), [1, 2, 3], "what is left is still owed");
+        relay.processed(2);
+        assert_eq!(relay.hub.status().unacknowledged, 4);
+        relay.processed(3);
+        assert_eq!(
+            relay.hub.status().unacknowledged,
+            0,
+            "nothing else will come"
+        );
+        relay.data(7, 7);
+        assert_eq!(relay.sent(), [7]);
+        relay.processed(7);
+        assert_eq!(relay.told(), Some(7));
+        // When nothing is left it is as without a disk.
+        assert_eq!(relay.sender(10), (9, 9));
+    }
+}
