@@ -151,6 +151,7 @@ impl Session {
             }
         }
         self.have = baseline;
+        self.stored = baseline;
     }
 
     /// Notes that a run was appended (R3).

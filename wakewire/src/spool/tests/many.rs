@@ -86,7 +86,7 @@ struct World {
     taken: BTreeSet<(u64, usize, u64)>,
     have: [u64; SESSIONS],
     acked: [u64; SESSIONS],
-    /// Of which origin each is in this life.
+    /// How often it was opened again.
     origins: u32,
 }
 
@@ -301,11 +301,14 @@ impl World {
         self.origins += 1;
         self.taken.clear();
         self.have = self.acked;
+        // No lower than this; in front of it is the run before.
+        let mut number = recovered.acked + 1;
         for run in &kept.runs {
             let of = usize::try_from(kept.sessions[run.of].id.0).unwrap() - 7;
-            let all = (run.first..=run.last).map(|sequence| (run.next - 1, of, sequence));
+            let all = (run.first..=run.last).map(|sequence| (number, of, sequence));
             self.taken.extend(all);
             self.have[of] = self.have[of].max(run.last);
+            number = run.next;
         }
     }
 
