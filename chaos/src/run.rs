@@ -303,7 +303,8 @@ impl Run {
             // It is acknowledged, and may be on the relay's disk alone.
             let since = Instant::now();
             while self.troupe.checker.is_owed() && since.elapsed() < PATIENCE {
-                self.look().await?;
+                sleep(LOOK).await;
+                self.troupe.read()?;
             }
         }
         // Receivers first, while the relay is there to hear what they have processed.

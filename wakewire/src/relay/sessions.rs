@@ -195,8 +195,11 @@ impl Session {
         }
         let moved = to > self.acked;
         self.acked = self.acked.max(to);
-        while let Some((_, last)) = self.holes.pop_front_if(|(first, _)| *first <= self.acked) {
+        while let Some(&(first, last)) = self.holes.front()
+            && first <= self.acked
+        {
             self.acked = self.acked.max(last);
+            self.holes.pop_front();
         }
         moved
     }

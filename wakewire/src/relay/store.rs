@@ -249,8 +249,11 @@ impl Files {
         }
         self.next += frames;
         self.book.push_back((chunk.upto, self.next));
-        while let Some((_, next)) = self.book.pop_front_if(|(upto, _)| *upto <= chunk.settled) {
+        while let Some(&(upto, next)) = self.book.front()
+            && upto <= chunk.settled
+        {
             self.journal.acknowledged(next - 1);
+            self.book.pop_front();
         }
         if self.buffer.capacity() > 2 * MOST {
             self.buffer = BytesMut::new();
