@@ -18,7 +18,7 @@ impl Running {
         // What a killed one was writing may take a moment longer, and so long the directory is its own.
         let mut relay = loop {
             match factory.create_relay("s").await {
-                Err(SinkError::Io(error)) if error.to_string().contains("has it") => {
+                Err(error @ SinkError::Io(_)) if error.to_string().contains("has it") => {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 relay => break relay.unwrap(),
