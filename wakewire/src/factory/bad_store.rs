@@ -11,6 +11,7 @@ use crate::delivery::Fsync;
 use crate::message::Message;
 use crate::relay::Relay;
 use crate::relay::store::Store;
+use crate::source::MessageSource;
 use crate::spool::bad::{Faults, Memory};
 use crate::spool::format::Boot;
 
@@ -26,6 +27,11 @@ async fn on(disk: &Memory, fsync: Fsync, factory: &SinkFactory) -> Relay {
         SinkFactory::relay_config("x", config).unwrap(),
         Some(opened),
     )
+}
+
+async fn receives(source: &mut MessageSource, expected: &str) {
+    let message = timeout(MINUTE, source.recv()).await.expect("in a minute");
+    assert_eq!(message.unwrap().unwrap().payload, expected);
 }
 
 fn factory(name: &str) -> SinkFactory {
@@ -83,12 +89,7 @@ async fn what_a_disk_does_not_take_is_not_acknowledged_until_it_does() {
         let mut source = factory.create_source("x").await.unwrap();
         let consumed = async {
             for expected in ["first", "second"] {
-                let message = timeout(MINUTE, source.recv())
-                    .await
-                    .unwrap()
-                    .unwrap()
-                    .unwrap();
-                assert_eq!(message.payload, expected);
+                receives(&mut source, expected).await;
             }
             assert!(source.close(MINUTE).await);
             assert!(sink.flush(MINUTE).await.unwrap().is_complete());
@@ -109,12 +110,7 @@ async fn what_a_disk_does_not_take_is_not_acknowledged_until_it_does() {
         let mut relay = on(&disk, Fsync::BeforeAccept, &factory).await;
         let mut source = factory.create_source("x").await.unwrap();
         let last = async {
-            let message = timeout(MINUTE, source.recv())
-                .await
-                .unwrap()
-                .unwrap()
-                .unwrap();
-            assert_eq!(message.payload, "third", "{name}");
+            receives(&mut source, "third").await;
         };
         tokio::select! {
             () = last => {}

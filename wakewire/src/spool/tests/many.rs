@@ -393,16 +393,3 @@ fn whose_files_these_are_is_told_by_their_first_bytes() {
     };
     assert!(damage.what.contains("not the file of such a spool"));
 }
-
-/// Where it is asked for, what fuzzing begins with.
-#[test]
-fn seeds() {
-    let Some(directory) = std::env::var_os("WAKEWIRE_SEEDS") else {
-        return;
-    };
-    for seed in 0..6 {
-        let bytes = left_behind(&mut SmallRng::seed_from_u64(seed));
-        let path = std::path::Path::new(&directory).join(seed.to_string());
-        std::fs::write(path, bytes).unwrap();
-    }
-}
