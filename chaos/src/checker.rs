@@ -17,6 +17,8 @@ pub(crate) struct Demands {
     pub(crate) may_lose: bool,
     /// Receivers have a durable cursor: nothing that one has confirmed comes to its next life.
     pub(crate) has_cursor: bool,
+    /// The relay acknowledges what it has on its disk, so that what is acknowledged need not be processed.
+    pub(crate) has_store: bool,
 }
 
 /// Takes the logs of all processes, in pieces as they grow.
@@ -99,6 +101,7 @@ impl Checker {
                 first,
                 last,
             } => receiver.run(origin, first, last, self.demands.has_cursor),
+            Record::Floor { .. } if self.demands.has_store => {}
             Record::Floor { origin, acked } => receiver.seen(origin).floor = acked,
             Record::Damaged { count } => receiver.count.corrupted += count,
             Record::Missed { count } => receiver.count.missed += count,
@@ -127,6 +130,11 @@ impl Checker {
             (name.clone(), receiver.counted(&self.origins))
         };
         self.receivers.iter().map(counted).collect()
+    }
+
+    /// Returns whether something has not come yet that must.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.counts().values().any(|count| count.lost > 0)
     }
 
     /// Returns everything that is not as it was promised, one sentence each.

@@ -55,6 +55,9 @@ pub(crate) struct Arguments {
     /// Receivers keep on disk what they have had: nothing that they have confirmed comes again.
     #[arg(long)]
     cursor: bool,
+    /// The relay keeps on disk what it takes, and acknowledges it then.
+    #[arg(long)]
+    store: bool,
     /// Print all figures as one JSON object.
     #[arg(long)]
     json: bool,
@@ -71,6 +74,9 @@ pub(crate) struct CheckArguments {
     /// Receivers had a durable cursor.
     #[arg(long)]
     cursor: bool,
+    /// The relay kept on disk what it took.
+    #[arg(long)]
+    store: bool,
 }
 
 /// Runs everything; what is wrong in one does not keep the others from being tried.
@@ -118,6 +124,7 @@ async fn all(arguments: &Arguments) -> io::Result<Vec<Outcome>> {
             longest_stop: Duration::from_millis(arguments.longest_stop),
             has_spool: arguments.spool,
             has_cursor: arguments.cursor,
+            has_store: arguments.store,
             keep: arguments.keep.clone(),
             plant: arguments.plant,
         };
@@ -132,6 +139,7 @@ async fn all(arguments: &Arguments) -> io::Result<Vec<Outcome>> {
 pub(crate) fn check(arguments: &CheckArguments) -> u8 {
     let demands = Demands {
         has_cursor: arguments.cursor,
+        has_store: arguments.store,
         ..Demands::default()
     };
     let checker = match checked(&arguments.directory, demands) {

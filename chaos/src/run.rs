@@ -29,6 +29,7 @@ pub(crate) struct Order {
     pub(crate) longest_stop: Duration,
     pub(crate) has_spool: bool,
     pub(crate) has_cursor: bool,
+    pub(crate) has_store: bool,
     pub(crate) keep: Option<PathBuf>,
     pub(crate) plant: Option<Planted>,
 }
@@ -93,6 +94,7 @@ impl Run {
             log_bytes: (order.scenario == Scenario::Soak).then_some(LOG),
             has_spool: order.has_spool,
             has_cursor: order.has_cursor,
+            has_store: order.has_store,
         };
         let name = format!("{scenario}-{}-{}", order.over.name(), order.seed);
         let stage = Stage::new(&name, order.over, order.keep.as_deref())?;
@@ -296,17 +298,32 @@ impl Run {
                 process.dismiss();
             }
         }
-        // Receivers first, while the relay is there to hear what they have processed.
-        for who in senders.iter().chain(others.iter().rev()) {
-            if let Some(how) = self.troupe.end(*who, PATIENCE).await? {
-                return Err(Broken::Stuck(how));
+        self.end(&senders).await?;
+        if self.order.has_store {
+            // It is acknowledged, and may be on the relay's disk alone.
+            let since = Instant::now();
+            while self.troupe.checker.is_owed() && since.elapsed() < PATIENCE {
+                sleep(LOOK).await;
+                self.troupe.read()?;
             }
         }
+        // Receivers first, while the relay is there to hear what they have processed.
+        let others: Vec<_> = others.into_iter().rev().collect();
+        self.end(&others).await?;
         self.troupe.read()?;
         let waiting = self.troupe.unacknowledged()?;
         if waiting > 0 && !self.order.over.may_lose() {
             let how = format!("{waiting} accepted messages are not acknowledged in the end");
             return Err(Broken::Stuck(how));
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self, parts: &[Who]) -> Result<(), Broken> {
+        for who in parts {
+            if let Some(how) = self.troupe.end(*who, PATIENCE).await? {
+                return Err(Broken::Stuck(how));
+            }
         }
         Ok(())
     }

@@ -96,6 +96,7 @@ async fn soaked(arguments: &Arguments) -> io::Result<Vec<Soaked>> {
             longest_stop: LONGEST_STOP,
             has_spool: false,
             has_cursor: false,
+            has_store: false,
             keep: None,
             plant: None,
         };

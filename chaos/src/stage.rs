@@ -43,6 +43,8 @@ pub(crate) struct Setting {
     pub(crate) has_spool: bool,
     /// Receivers keep on disk what they have had.
     pub(crate) has_cursor: bool,
+    /// The relay keeps on disk what it takes.
+    pub(crate) has_store: bool,
 }
 
 /// A directory with everything that a run needs; gone when this is, unless it was given.
@@ -189,6 +191,10 @@ impl Stage {
             Who::Receiver(place) if setting.has_cursor => {
                 let path = self.path(&format!("cursor-{place}"));
                 text += &format!("cursor = \"{}\"\n", path.display());
+            }
+            Who::Relay if setting.has_store && !setting.is_direct => {
+                let path = self.path("store");
+                text += &format!("store_and_forward = \"{}\"\n", path.display());
             }
             _ => {}
         }

@@ -86,6 +86,7 @@ impl Troupe {
             checker: Checker::new(Demands {
                 may_lose: setting.over.may_lose(),
                 has_cursor: setting.has_cursor,
+                has_store: setting.has_store && !setting.is_direct,
             }),
             setting,
             stage,

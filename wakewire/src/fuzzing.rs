@@ -91,6 +91,11 @@ pub fn spool(input: &[u8]) {
     crate::spool::arbitrary::files(input);
 }
 
+/// Recovers the files of a relay that stores, cut out of these bytes.
+pub fn store(input: &[u8]) {
+    crate::spool::arbitrary::files_of_many(input);
+}
+
 /// Reads a cursor's file.
 pub fn cursor(input: &[u8]) {
     crate::cursor::any_file(input);

@@ -82,7 +82,7 @@ pub use registry::{
     CompositePattern, LazySettings, Registry, ServiceConfig, ServiceRegistry, ServicesConfig,
     SinkType, WithoutConsumers,
 };
-pub use relay::{Relay, RelayConsumer, RelayStatus};
+pub use relay::{Relay, RelayConsumer, RelayStatus, RelayStore};
 pub use security::{Credentials, ListenLimits, Password, Security, TlsMode};
 pub use sink::composite::CompositeSink;
 pub use sink::direct::DirectSink;

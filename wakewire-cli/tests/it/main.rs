@@ -14,6 +14,7 @@ mod ping;
 mod protected;
 mod relay;
 mod spool;
+mod store;
 mod support;
 mod transports;
 mod udp;

@@ -153,7 +153,7 @@ fn a_second_sender_of_the_same_spool_is_told_who_has_it() {
     let input = place.file("input", b"a\n");
     let refused = place.run(&["send", "ticks", "--input", &input]).expect(1);
     refused
-        .saying(&format!("process {} sends from it", first.id()))
+        .saying(&format!("process {} has it", first.id()))
         .saying("one process at a time");
     drop(writing);
     first.end().expect(0);

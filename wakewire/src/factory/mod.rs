@@ -2,10 +2,13 @@
 
 #[cfg(test)]
 mod bad_disk;
+#[cfg(test)]
+mod bad_store;
 mod lane;
 mod ping;
 mod place;
 mod spool;
+mod store;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -187,6 +190,8 @@ impl SinkFactory {
     /// # Errors
     ///
     /// As [`create_sink`](Self::create_sink); only a service of type `relay` has one. It is its owner's to close.
+    /// [`SinkError::Io`] when the directory of its `store_and_forward` cannot be used, is damaged, or another relay
+    /// has it.
     ///
     /// # Cancel safety
     ///
@@ -204,7 +209,12 @@ impl SinkFactory {
         if self.made.lock().closed {
             return Err(closed(service_name));
         }
-        Ok(Relay::new(RelayConfig {
+        let store = self.open_store(service_name, &config).await?;
+        Ok(Relay::new(Self::relay_config(service_name, config)?, store))
+    }
+
+    fn relay_config(service_name: &str, config: ServiceConfig) -> Result<RelayConfig, SinkError> {
+        Ok(RelayConfig {
             service: service_name.into(),
             target: reachable(service_name, &config)?,
             max_message_bytes: config.max_message_bytes,
@@ -216,7 +226,7 @@ impl SinkFactory {
                 named_deadline: config.named_deadline(),
                 named: config.consumers,
             },
-        }))
+        })
     }
 
     /// Waits until everything accepted before the call is delivered, at most this long, and reports over all

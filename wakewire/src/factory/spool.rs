@@ -45,7 +45,7 @@ impl SinkFactory {
                 let hint = "make the sink inside a tokio runtime";
                 return Err(SinkError::NoRuntime(Failure::new(&**name).hint(hint)));
             };
-            let (service, fsync, bytes) = (name.clone(), config.fsync, config.buffer_bytes);
+            let (service, fsync, bytes) = (name.clone(), config.spool_fsync(), config.buffer_bytes);
             let directory = base.clone();
             let open = move || (Spool::open(&directory, &service, fsync, bytes), turn);
             let opened = match runtime.spawn_blocking(open).await {

@@ -262,7 +262,10 @@ impl Link {
             let tried = self.try_take(&first.into(), |lane, first| {
                 let offer = lane.offer(first);
                 if offer == Offer::Taken {
-                    taken = 1 + lane.take_more(rest.iter().take(BATCH).skip(1), &self.shared.config.admission);
+                    taken = 1 + lane.take_more(
+                        rest.iter().take(BATCH).skip(1),
+                        &self.shared.config.admission,
+                    );
                 }
                 offer
             });

@@ -172,10 +172,12 @@ impl Link {
         let fit = refusals.clone().take_while(Option::is_none).count();
         if fit == 0 {
             shared.lane.lock().refused += 1;
-            return Err(Unkept::Refused(match refusals.into_iter().next().flatten() {
-                Some(refusal) => SinkError::refused(refusal, shared.failure()),
-                None => SinkError::SendFailed(shared.failure()),
-            }));
+            return Err(Unkept::Refused(
+                match refusals.into_iter().next().flatten() {
+                    Some(refusal) => SinkError::refused(refusal, shared.failure()),
+                    None => SinkError::SendFailed(shared.failure()),
+                },
+            ));
         }
         let Some(runtime) = shared.runtime() else {
             shared.lane.lock().refused += 1;

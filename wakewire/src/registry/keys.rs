@@ -87,6 +87,7 @@ pub(super) const KEYS: &[Key] = &[
     optional("buffer_bytes", LINKS, whole(1, limits::BUFFER_BYTES)),
     optional("when_full", LINKS, Shape::Word(OVERFLOWS)),
     optional("spool", LINKS, Shape::Path),
+    optional("store_and_forward", RELAYS, Shape::Path),
     optional("fsync", LINKS, Shape::Word(FSYNCS)),
     optional("max_message_bytes", LINKS, whole(1, limits::MESSAGE_BYTES)),
     optional("idle_timeout_secs", LINKS, or_zero(limits::SECONDS)),

@@ -157,10 +157,8 @@ fn set(config: &mut ServiceConfig, raw: &RawService) {
         raw.one_of("when_full", WhenFull::ALL, WhenFull::name),
     );
     config.spool = raw.file("spool");
-    put(
-        &mut config.fsync,
-        raw.one_of("fsync", Fsync::ALL, Fsync::name),
-    );
+    config.store_and_forward = raw.file("store_and_forward");
+    config.fsync = raw.one_of("fsync", Fsync::ALL, Fsync::name);
     put(&mut config.max_message_bytes, raw.size("max_message_bytes"));
     let idle = raw.seconds("idle_timeout_secs");
     put(

@@ -62,8 +62,13 @@ pub struct ServiceConfig {
     /// loses nothing; each service has one of its own in it. One process at a time sends from it. Default `None`: in
     /// memory alone. Only at least once.
     pub spool: Option<PathBuf>,
-    /// With a spool, when it is on the disk itself. Default [`Fsync::Interval`].
-    pub fsync: Fsync,
+    /// Relay: the directory in which the relay itself keeps what it takes until its consumers have processed it, and
+    /// acknowledges it then; each service has one of its own in it. One relay at a time has it. Default `None`: the
+    /// relay passes acknowledgement through. Only at least once, and not with [`WithoutConsumers::Accept`].
+    pub store_and_forward: Option<PathBuf>,
+    /// When what is kept is on the disk itself. Default as [`spool_fsync`](Self::spool_fsync) and
+    /// [`store_fsync`](Self::store_fsync) say.
+    pub fsync: Option<Fsync>,
     /// The largest payload taken. Default 1 MiB; over `udp` 1200 bytes, which every path takes in one piece, and
     /// 64,000 at most.
     pub max_message_bytes: usize,
@@ -118,6 +123,17 @@ impl ServiceConfig {
         Self::with_defaults(SinkType::Composite { pattern, targets }, None)
     }
 
+    /// Returns when a sender's spool is on the disk itself. Default [`Fsync::Interval`]: it costs its sends nothing.
+    pub fn spool_fsync(&self) -> Fsync {
+        self.fsync.unwrap_or(Fsync::Interval)
+    }
+
+    /// Returns when what a relay keeps is on the disk itself. Default [`Fsync::BeforeAccept`]: who is acknowledged
+    /// deletes his own, and waits for nothing else meanwhile.
+    pub fn store_fsync(&self) -> Fsync {
+        self.fsync.unwrap_or(Fsync::BeforeAccept)
+    }
+
     /// Returns for how long a consumer that is not in `consumers` is waited for. Default 30 s: longer than
     /// any pause of a healthy process, short enough not to fill the producers.
     pub fn unnamed_deadline(&self) -> Duration {
@@ -149,7 +165,8 @@ impl ServiceConfig {
             buffer_bytes: 8 << 20,
             when_full: WhenFull::default(),
             spool: None,
-            fsync: Fsync::default(),
+            store_and_forward: None,
+            fsync: None,
             max_message_bytes,
             idle_timeout: Some(Duration::from_secs(50)),
             drain_timeout: Duration::from_secs(5),

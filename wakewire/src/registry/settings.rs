@@ -8,6 +8,7 @@ use super::diagnostic::quoted;
 use super::secret::is_secret;
 use super::service::{ServiceConfig, SinkType};
 use crate::backoff::LazyConfig;
+use crate::delivery::Fsync;
 use crate::endpoint::Scheme;
 use crate::security::{ListenLimits, Password, Security, TlsMode};
 
@@ -66,10 +67,7 @@ impl ServiceConfig {
             ("buffer_bytes", whole(self.buffer_bytes)),
             ("when_full", Some(text(self.when_full.name()))),
             ("spool", self.spool.as_deref().map(path_text)),
-            (
-                "fsync",
-                self.spool.is_some().then(|| text(self.fsync.name())),
-            ),
+            ("fsync", self.fsync_shown().map(|fsync| text(fsync.name()))),
             ("max_message_bytes", whole(self.max_message_bytes)),
             ("idle_timeout_secs", Some(seconds(idle))),
             ("drain_timeout_secs", Some(seconds(self.drain_timeout))),
@@ -81,9 +79,24 @@ impl ServiceConfig {
         ]
     }
 
-    fn of_relay(&self) -> [Setting; 4] {
+    /// What is not written is shown where there is one answer.
+    fn fsync_shown(&self) -> Option<Fsync> {
+        let usual = match (&self.spool, &self.store_and_forward) {
+            (None, None) => return None,
+            (Some(_), None) => Some(self.spool_fsync()),
+            (None, Some(_)) => Some(self.store_fsync()),
+            (Some(_), Some(_)) => None,
+        };
+        self.fsync.or(usual)
+    }
+
+    fn of_relay(&self) -> [Setting; 5] {
         let consumers = (!self.consumers.is_empty()).then(|| list(&self.consumers));
         [
+            (
+                "store_and_forward",
+                self.store_and_forward.as_deref().map(path_text),
+            ),
             ("consumers", consumers),
             (
                 "without_consumers",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::spool::format::Name;
 use crate::wire::hello::Start;
 use crate::wire::session::Position;
 use crate::wire::{ProtocolError, SessionId, run::Run};
@@ -27,6 +28,20 @@ pub(crate) struct HubConfig {
     pub(crate) named_deadline: Option<Duration>,
 }
 
+/// What is to be written to the disk at once.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    /// Whose the frames are, and how far everybody has come with each.
+    pub(crate) names: Vec<Name>,
+    /// The runs, each with its origin.
+    pub(crate) runs: Vec<(u32, Run)>,
+    /// The positions in the log from the first of them to behind the last.
+    pub(crate) from: u64,
+    pub(crate) upto: u64,
+    /// Everything before this position may leave the disk.
+    pub(crate) settled: u64,
+}
+
 /// Whom a call gave something to do. The caller keeps one and drains it after each call; nobody is named twice
 /// before it has polled.
 #[derive(Debug, Default)]
@@ -37,12 +52,14 @@ pub(crate) struct Wake {
     pub(crate) room: Vec<ConnectionId>,
     /// Is replaced by a newer connection: close it (R2, C1). The hub has forgotten it.
     pub(crate) close: Vec<ConnectionId>,
+    /// There may be something to write to the disk.
+    pub(crate) store: bool,
 }
 
 /// The answer to a producer's hello (R1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Welcome {
-    /// May be forgotten up to here.
+    /// May be forgotten up to here: processed, or on the relay's disk.
     pub(crate) acked: u64,
     /// Need not be sent again up to here, must not be forgotten.
     pub(crate) have: u64,

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::consumer::Roster;
 use super::effects::{ConnectionId, HubConfig, Offered, ProducerNews, Refused, Wake, Welcome};
+use super::keeping::Keeping;
 use super::log::{Log, cost};
 use super::sessions::{Session, Sessions};
 use crate::wire::session::{MOST_SESSIONS, check_sequence};
@@ -24,7 +25,7 @@ pub(super) enum Role {
 }
 
 /// A relay's state: one log, the sessions in it, a cursor per consumer. It makes no promise of its own, it passes
-/// acknowledgement through.
+/// acknowledgement through, unless it stores what it has.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(super) config: HubConfig,
@@ -38,6 +39,8 @@ pub(crate) struct Hub {
     pub(super) full_since: Option<Instant>,
     /// What was at the front when that was looked at last.
     pub(super) front_seen: u64,
+    /// What the relay's disk has, if it stores (S1–S4).
+    pub(super) keeping: Option<Keeping>,
 }
 
 impl Hub {
@@ -51,6 +54,7 @@ impl Hub {
             blocked: VecDeque::new(),
             full_since: None,
             front_seen: 0,
+            keeping: None,
             config,
         }
     }
@@ -75,6 +79,7 @@ impl Hub {
         self.sessions.busy(origin);
         self.connections.insert(connection, Role::Producer(origin));
         let consumers_attached = self.roster.takers();
+        let is_stored = self.keeping.is_some();
         let Some(session) = self.sessions.get_mut(origin) else {
             return Err(Refused::TooManySessions {
                 most: self.sessions.most,
@@ -88,13 +93,17 @@ impl Hub {
             session.have = baseline;
             session.acked = baseline;
         } else if session.have < baseline {
-            session.have = baseline;
-            session.acked = baseline;
+            if is_stored {
+                session.skip_to(baseline);
+            } else {
+                session.have = baseline;
+                session.acked = baseline;
+            }
         }
-        session.told = session.acked;
+        session.told = session.safe();
         session.told_attached = consumers_attached;
         session.woken = false;
-        let (acked, have) = (session.acked, session.have);
+        let (acked, have) = (session.safe(), session.have);
         if is_new {
             self.sessions.strangers -= 1;
         }
@@ -164,13 +173,14 @@ impl Hub {
         let consumers_attached = self.roster.takers();
         let session = self.sessions.get_mut(origin)?;
         session.woken = false;
-        if session.acked <= session.told && session.told_attached == consumers_attached {
+        let acked = session.safe();
+        if acked <= session.told && session.told_attached == consumers_attached {
             return None;
         }
-        session.told = session.acked;
+        session.told = acked;
         session.told_attached = consumers_attached;
         Some(ProducerNews {
-            acked: session.acked,
+            acked,
             consumers_attached,
         })
     }
@@ -207,6 +217,7 @@ impl Hub {
         };
         session.appended(run.first, run.last);
         self.log.push(origin, run);
+        wake.store = true;
         if session.settle(self.roster.waited()) {
             note_producer(session, wake);
         }
@@ -310,6 +321,8 @@ impl Hub {
 
 /// Wakes a session's producer once, to poll for news.
 pub(super) fn note_producer(session: &mut Session, wake: &mut Wake) {
+    // What it was told, the disk is told too.
+    wake.store = true;
     if let Some(connection) = session.connection.filter(|_| !session.woken) {
         session.woken = true;
         wake.poll.push(connection);

@@ -9,6 +9,7 @@ mod consumer;
 mod effects;
 mod gaps;
 mod hub;
+mod keeping;
 mod log;
 mod owners;
 mod reception;
@@ -17,6 +18,7 @@ mod rules;
 #[cfg(test)]
 mod schedules;
 mod sessions;
+pub(crate) mod store;
 mod switchboard;
 mod view;
 
@@ -29,11 +31,13 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 pub(crate) use self::effects::HubConfig;
 use self::hub::Hub;
-use self::switchboard::Switchboard;
-pub use self::view::{RelayConsumer, RelayStatus};
+use self::store::Store;
+use self::switchboard::{Bell, Switchboard};
+pub use self::view::{RelayConsumer, RelayStatus, RelayStore};
 use crate::error::{Failure, SinkError};
 use crate::randomness::random;
 use crate::source::listen_error;
+use crate::spool::shared::Kept;
 use crate::transport::dial::Target;
 use crate::transport::door::Door;
 use crate::wire::SessionId;
@@ -54,6 +58,9 @@ pub(crate) struct RelayConfig {
 /// It keeps no promise of its own: it acknowledges to a producer only what the consumers that are waited for
 /// have processed. So it may be killed and started again, any number of times, and nothing accepted is lost,
 /// without a disk. With nobody attached it holds messages up to `log_bytes`, and then its producers do.
+///
+/// With [`store_and_forward`](crate::ServiceConfig::store_and_forward) it has a disk, and acknowledges what is on that:
+/// then producers may go before any consumer has come.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -84,13 +91,27 @@ pub struct Relay {
     node: SessionId,
     door: Option<Door>,
     connections: JoinSet<()>,
+    store: Option<Arc<Store>>,
+    /// What writes to the disk.
+    storing: JoinSet<()>,
+    leaving: Arc<Bell>,
 }
 
 impl Relay {
-    /// Makes one that listens nowhere yet.
-    pub(crate) fn new(config: RelayConfig) -> Self {
+    /// Makes one that listens nowhere yet, with a disk if it stores, and what that has kept.
+    pub(crate) fn new(config: RelayConfig, store: Option<(Store, Kept)>) -> Self {
+        let (store, hub) = match store {
+            Some((store, kept)) => (
+                Some(Arc::new(store)),
+                Hub::storing(config.hub.clone(), kept),
+            ),
+            None => (None, Hub::new(config.hub.clone())),
+        };
         Self {
-            board: Arc::new(Switchboard::new(Hub::new(config.hub.clone()))),
+            board: Arc::new(Switchboard::new(hub)),
+            store,
+            storing: JoinSet::new(),
+            leaving: Arc::default(),
             config,
             node: SessionId(random()),
             door: None,
@@ -134,6 +155,12 @@ impl Relay {
     /// Dropped early, connections stay as they are; called again, it goes on with them.
     pub async fn run(&mut self) -> Result<(), SinkError> {
         self.bind().await?;
+        if let Some(store) = self.store.as_ref().filter(|_| self.storing.is_empty()) {
+            self.leaving = Arc::default();
+            let (service, board) = (Arc::clone(&self.config.service), Arc::clone(&self.board));
+            let writing = Arc::clone(store).run(service, board, Arc::clone(&self.leaving));
+            self.storing.spawn(writing);
+        }
         let mut ticks = interval(OVERDUE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while let Some(door) = &mut self.door {
@@ -143,6 +170,13 @@ impl Relay {
                     self.connections.spawn(reception::serve(config, board, self.node, visitor));
                 }
                 Some(_) = self.connections.join_next() => {}
+                Some(ended) = self.storing.join_next() => {
+                    let failure = Failure::new(Arc::clone(&self.config.service));
+                    let cause = ended.err().map_or_else(String::new, |error| error.to_string());
+                    let hint = "start the relay anew: what it has not acknowledged is kept by its senders";
+                    let failure = failure.because(format!("nothing is stored any more: {cause}"));
+                    return Err(SinkError::Io(failure.hint(hint)));
+                }
                 now = ticks.tick() => {
                     // Rule C5.
                     let overdue = self.board.with(|hub, _| hub.overdue(now.into_std()));
@@ -155,7 +189,12 @@ impl Relay {
 
     /// Returns what the relay holds and whom it serves.
     pub fn status(&self) -> RelayStatus {
-        self.board.with(|hub, _| hub.status())
+        let mut status = self.board.with(|hub, _| hub.status());
+        status.store = self.store.as_ref().map(|store| RelayStore {
+            directory: store.path().to_owned(),
+            fault: store.fault(),
+        });
+        status
     }
 
     /// Frees the endpoint and says goodbye to everybody; returns whether that was done within this time. What the
@@ -169,10 +208,13 @@ impl Relay {
         self.board.close_all(Code::Leaving);
         let ended = timeout(within, async {
             while self.connections.join_next().await.is_some() {}
+            self.leaving.close(Code::Leaving);
+            while self.storing.join_next().await.is_some() {}
         })
         .await
         .is_ok();
         self.connections.abort_all();
+        self.storing.abort_all();
         ended
     }
 }

@@ -1,6 +1,6 @@
 //! The sessions that a relay knows, and what each consumer has of them (R1, R5, C1, C2). No I/O, no clock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::effects::ConnectionId;
 use crate::wire::SessionId;
@@ -34,6 +34,13 @@ pub(super) struct Session {
     pub(super) have: u64,
     /// May be forgotten by the producer up to here (R5); never goes back.
     pub(super) acked: u64,
+    /// On the relay's disk up to here (S1).
+    pub(super) stored: u64,
+    /// Acknowledged up to here, as the disk knows (S3).
+    pub(super) noted: u64,
+    /// From the first to the second nothing will come: a producer that was acknowledged it has forgotten it, and so
+    /// has the disk (S4).
+    holes: VecDeque<(u64, u64)>,
     /// Some consumer has really acknowledged up to here (R5).
     pub(super) vouched: u64,
     /// What the producer's connection was told last.
@@ -73,6 +80,9 @@ impl Session {
             known: false,
             have: 0,
             acked: 0,
+            stored: 0,
+            noted: 0,
+            holes: VecDeque::new(),
             vouched: 0,
             told: 0,
             told_attached: false,
@@ -124,6 +134,26 @@ impl Session {
         }
     }
 
+    /// Returns the number up to which the producer may forget: processed (R5), or on the relay's disk (S1).
+    pub(super) fn safe(&self) -> u64 {
+        self.acked.max(self.stored)
+    }
+
+    /// Notes that the producer owes only what comes after this number, which is more than is here. What is in the log
+    /// is owed to the consumers all the same (S4).
+    pub(super) fn skip_to(&mut self, baseline: u64) {
+        if self.acked >= self.have {
+            self.acked = baseline;
+        } else {
+            match self.holes.back_mut().filter(|(_, last)| *last == self.have) {
+                Some((_, last)) => *last = baseline,
+                None => self.holes.push_back((self.have, baseline)),
+            }
+        }
+        self.have = baseline;
+        self.stored = baseline;
+    }
+
     /// Notes that a run was appended (R3).
     pub(super) const fn appended(&mut self, first: u64, last: u64) {
         if self.runs == 0 {
@@ -131,6 +161,14 @@ impl Session {
         }
         self.runs += 1;
         self.have = last;
+    }
+
+    /// Notes that a run that was on the disk is in the log again; `have` and the holes before it are known.
+    pub(super) fn restored(&mut self, first: u64) {
+        if self.runs == 0 {
+            self.before = first - 1;
+        }
+        self.runs += 1;
     }
 
     /// Notes that its first run left the log (R6).
@@ -157,6 +195,12 @@ impl Session {
         }
         let moved = to > self.acked;
         self.acked = self.acked.max(to);
+        while let Some(&(first, last)) = self.holes.front()
+            && first <= self.acked
+        {
+            self.acked = self.acked.max(last);
+            self.holes.pop_front();
+        }
         moved
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Switchboard {
     state: Mutex<State>,
     next: AtomicU64,
     owners: Mutex<Owners>,
+    /// Calls whoever writes to the disk.
+    pub(super) store: Notify,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,7 @@ impl Switchboard {
             state: Mutex::new(state),
             next: AtomicU64::new(1),
             owners: Mutex::default(),
+            store: Notify::new(),
         }
     }
 
@@ -104,6 +107,9 @@ impl Switchboard {
         let mut state = self.state.lock();
         let State { hub, wake, bells } = &mut *state;
         let result = work(hub, wake);
+        if std::mem::take(&mut wake.store) && hub.has_to_store() {
+            self.store.notify_one();
+        }
         for id in wake.poll.drain(..) {
             if let Some(bell) = bells.get(&id) {
                 bell.poll.notify_one();

@@ -1,5 +1,7 @@
 //! What a relay shows of itself, for logs and `top`. No I/O, no clock.
 
+use std::path::PathBuf;
+
 use super::effects::ConsumerKey;
 use super::hub::Hub;
 
@@ -15,10 +17,23 @@ pub struct RelayStatus {
     pub producers: usize,
     /// Producers that wait for room in the log.
     pub blocked: usize,
-    /// Messages in the log that are not acknowledged to their producers.
+    /// Messages in the log that not everybody who is waited for has processed. Their producers keep them, unless they
+    /// are on the relay's disk.
     pub unacknowledged: u64,
     /// Consumers that are attached or waited for.
     pub consumers: Vec<RelayConsumer>,
+    /// Its disk, if it stores what it takes.
+    pub store: Option<RelayStore>,
+}
+
+/// A relay's disk, at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RelayStore {
+    /// Where its files are.
+    pub directory: PathBuf,
+    /// Why the disk takes nothing at the moment: then only what consumers have processed is acknowledged.
+    pub fault: Option<String>,
 }
 
 /// One consumer of a relay, at one moment.
@@ -77,6 +92,7 @@ impl Hub {
             blocked: self.blocked.len(),
             unacknowledged: known().map(|session| session.have - session.acked).sum(),
             consumers: consumers.collect(),
+            store: None,
         }
     }
 }
@@ -97,18 +113,20 @@ impl Hub {
             bytes += super::log::cost(&entry.run);
         }
         assert_eq!(bytes, self.log.bytes());
+        let restored = self.keeping.as_ref().map_or(0, |keeping| keeping.restored);
         assert!(
-            bytes <= self.log.limit() || self.log.len() == 1,
+            bytes <= self.log.limit().max(restored) || self.log.len() == 1,
             "log bound"
         );
         assert_eq!(self.full_since.is_some(), !self.blocked.is_empty());
         for (origin, session) in self.sessions.iter() {
             assert!(session.acked <= session.have, "acked ≤ have");
-            assert!(session.told <= session.acked);
+            assert!(session.told <= session.safe());
+            assert!(session.stored <= session.have);
             let (count, before, last) = runs.remove(&origin).unwrap_or((0, session.have, 0));
             assert_eq!(count, session.runs);
             assert!(last <= session.have);
-            if self.config.at_least_once {
+            if self.config.at_least_once && self.keeping.is_none() {
                 assert_eq!(before, session.kept());
             }
             // What has left the log was acknowledged.

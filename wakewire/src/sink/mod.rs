@@ -279,7 +279,8 @@ pub type Flushing<'a> = Sending<'a, Report>;
 /// What became of a message that was accepted; made by [`send_with_receipt`](MessageSink::send_with_receipt).
 ///
 /// `Ok` when everybody who is waited for has processed it: the listener of a direct service; the named consumers of a
-/// relay, and whoever else is attached there. It ends with the sink at the latest. As many messages as `buffer_size` may
+/// relay, and whoever else is attached there. A relay that has
+/// [`store_and_forward`](crate::ServiceConfig::store_and_forward) confirms what is on its disk. It ends with the sink at the latest. As many messages as `buffer_size` may
 /// have one; further ones wait for room.
 ///
 /// # Errors

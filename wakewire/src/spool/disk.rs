@@ -196,7 +196,7 @@ fn lock(path: &Path) -> io::Result<File> {
             };
             Err(io::Error::new(
                 io::ErrorKind::ResourceBusy,
-                format!("{who} sends from it"),
+                format!("{who} has it"),
             ))
         }
         Err(fs::TryLockError::Error(error)) => Err(error),

@@ -2,8 +2,12 @@
 //! No I/O, no clock.
 //!
 //! A frame is its own record: it has its length, its number and its checksum. So what was appended is what is sent.
+//! A relay's file is what a consumer's connection would carry: a `Gap` says whose the frames of an origin are.
+
+use bytes::BytesMut;
 
 use crate::wire::frame::{self, CHECKSUM, HEADER, Header, Kind, SEQUENCE_LIMIT};
+use crate::wire::hello::{self, Gap};
 use crate::wire::scan::Scanner;
 use crate::wire::{ProtocolError, SessionId};
 
@@ -11,6 +15,49 @@ use crate::wire::{ProtocolError, SessionId};
 /// Zero where the system does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Boot(pub(crate) u128);
+
+/// Whose frames a spool holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// A sender's own, whose numbers are those of the spool.
+    OneSession,
+    /// Those of a relay's senders. The spool counts them through, and each has its origin.
+    ManySessions,
+}
+
+impl Contents {
+    /// The name and version of the format.
+    const fn magic(self) -> [u8; 8] {
+        match self {
+            Self::OneSession => *b"wwspool1",
+            Self::ManySessions => *b"wwstore1",
+        }
+    }
+}
+
+/// Whose the frames of an origin are from here on, and what of them everybody has processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) origin: u32,
+    pub(crate) session: SessionId,
+    pub(crate) acked: u64,
+}
+
+impl Name {
+    /// Appends it as it stands in a file.
+    pub(crate) fn encode(&self, out: &mut BytesMut) {
+        let header = Header {
+            origin: self.origin,
+            ..Header::control(Kind::Gap)
+        };
+        let gap = Gap {
+            session: self.session,
+            after: self.acked,
+            filtered: false,
+        };
+        hello::encode_with(header, &gap, true, out);
+    }
+}
 
 /// Returns the name of the file of this number; sorted by name, files are in their order.
 pub(crate) fn name_of(number: u64) -> String {
@@ -57,15 +104,13 @@ pub(crate) const MARK: usize = HEADER + MARK_BODY;
 const MARK_BODY: usize = 24;
 const MARK_LENGTH: u32 = 24;
 
-/// The name and version of the format.
-const MAGIC: [u8; 8] = *b"wwspool1";
 const SUMMED: usize = OPENING - 4;
 
 impl Opening {
     /// Writes it as it stands in a file.
-    pub(crate) fn encode(&self) -> [u8; OPENING] {
+    pub(crate) fn encode(&self, contents: Contents) -> [u8; OPENING] {
         let mut bytes = [0; OPENING];
-        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[..8].copy_from_slice(&contents.magic());
         bytes[8..16].copy_from_slice(&self.epoch.to_le_bytes());
         bytes[16..32].copy_from_slice(&self.session.0.to_le_bytes());
         bytes[32..48].copy_from_slice(&self.boot.0.to_le_bytes());
@@ -80,13 +125,13 @@ impl Opening {
     }
 
     /// Reads it from the start of a file.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Fault> {
+    pub(crate) fn parse(bytes: &[u8], contents: Contents) -> Result<Self, Fault> {
         let Some(bytes) = bytes.first_chunk::<OPENING>() else {
             return Err(Fault::Short);
         };
         let wrong = |what: &str| Err(Fault::Wrong(what.to_owned()));
-        if bytes[..8] != MAGIC {
-            return wrong("it is not the file of a spool, or of another version");
+        if bytes[..8] != contents.magic() {
+            return wrong("it is not the file of such a spool, or of another version");
         }
         if crc32c::crc32c(&bytes[..SUMMED]).to_le_bytes() != bytes[SUMMED..] {
             return wrong("the checksum of its opening does not match");
@@ -112,8 +157,10 @@ impl Opening {
 /// What stands at one place of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Record {
-    /// A frame of this number.
-    Frame(u64),
+    /// A frame.
+    Frame { origin: u32, sequence: u64 },
+    /// Whose frames come next.
+    Name(Name),
     /// What was known when the record behind it was written.
     Mark {
         acked: u64,
@@ -143,7 +190,11 @@ impl Fault {
 }
 
 /// Reads the record at this place, and how long it is; `None` at the end.
-pub(crate) fn record(bytes: &[u8], session: SessionId) -> Result<Option<(Record, usize)>, Fault> {
+pub(crate) fn record(
+    bytes: &[u8],
+    contents: Contents,
+    session: SessionId,
+) -> Result<Option<(Record, usize)>, Fault> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -151,13 +202,24 @@ pub(crate) fn record(bytes: &[u8], session: SessionId) -> Result<Option<(Record,
     let Some(header) = SCANNER.whole_frame(bytes).map_err(wrong)? else {
         return Err(Fault::Short);
     };
-    if header.origin != 0 {
-        // The checksum leaves it out.
+    let names = contents == Contents::ManySessions;
+    if header.origin != 0 && !names {
         return Err(Fault::Wrong("a frame with an origin".to_owned()));
     }
     let length = header.frame_length();
     let record = match header.kind {
-        Kind::Data => Record::Frame(header.sequence),
+        Kind::Data => Record::Frame {
+            origin: header.origin,
+            sequence: header.sequence,
+        },
+        Kind::Gap if names => {
+            let gap: Gap = hello::decode(Kind::Gap, &bytes[HEADER..length]).map_err(wrong)?;
+            Record::Name(Name {
+                origin: header.origin,
+                session: gap.session,
+                acked: gap.after,
+            })
+        }
         Kind::Ack => mark(&header, &bytes[HEADER..length], session)
             .ok_or_else(|| Fault::Wrong("a mark of another spool".to_owned()))?,
         kind => return Err(wrong(ProtocolError::Unexpected { kind })),
@@ -174,7 +236,7 @@ pub(crate) fn marks(bytes: &[u8], session: SessionId) -> impl Iterator<Item = Re
         if bytes[4] != Kind::Ack as u8 || bytes[HEADER..HEADER + 16] != session.0.to_le_bytes() {
             return None;
         }
-        let found = record(bytes, session).ok()??;
+        let found = record(bytes, Contents::OneSession, session).ok()??;
         matches!(found.0, Record::Mark { .. }).then_some(found.0)
     })
 }

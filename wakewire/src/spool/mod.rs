@@ -14,6 +14,7 @@ pub(crate) mod disk;
 pub(crate) mod format;
 pub(crate) mod journal;
 pub(crate) mod recovery;
+pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use self::disk::{Directory, Disk, Lock};
+use self::format::Contents;
 use self::journal::{Journal, Terms, Unopened, Unsynced};
 use self::recovery::Recovered;
 use crate::delivery::Fsync;
@@ -78,7 +80,8 @@ impl Spool {
         buffer_bytes: usize,
     ) -> Result<(Self, Recovered), Unopened> {
         let terms = Terms {
-            segment_bytes: (buffer_bytes as u64 / 4).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT),
+            contents: Contents::OneSession,
+            segment_bytes: segment_bytes(buffer_bytes),
             syncs: fsync != Fsync::Never,
             holds_back: fsync == Fsync::BeforeAccept,
             boot: disk::boot(),
@@ -150,7 +153,11 @@ impl Spool {
     }
 }
 
-/// A file of a spool has a quarter of the buffer's bytes, within these: at most so much is kept on the disk that is
-/// acknowledged already.
+/// Returns how large a file of a spool is: a quarter of the buffer's bytes, within bounds. At most two files' worth is
+/// kept on the disk that is acknowledged already.
+pub(crate) fn segment_bytes(buffer_bytes: usize) -> u64 {
+    (buffer_bytes as u64 / 4).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT)
+}
+
 const SMALLEST_SEGMENT: u64 = 64 * 1024;
 const LARGEST_SEGMENT: u64 = 16 * 1024 * 1024;

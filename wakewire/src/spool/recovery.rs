@@ -6,9 +6,13 @@
 //! says that what stood there was whole; otherwise it is damage, and nothing behind it can be delivered without a
 //! hole.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
-use super::format::{Boot, Fault, OPENING, Opening, Record, marks, number_of, record};
+use super::format::{
+    Boot, Contents, Fault, Name, OPENING, Opening, Record, marks, number_of, record,
+};
 use crate::wire::SessionId;
 use crate::wire::run::Run;
 
@@ -33,6 +37,8 @@ pub(crate) struct Recovered {
     pub(crate) next: u64,
     /// What is owed, `acked + 1` to `next - 1`.
     pub(crate) runs: Vec<Run>,
+    /// Whose frames these are, each with the number of the frame behind it; of many sessions.
+    pub(crate) names: Vec<(u64, Name)>,
     /// What is to become of each file.
     pub(crate) fates: Vec<Fate>,
     /// What was cut off.
@@ -66,9 +72,9 @@ pub(crate) struct Damage {
 }
 
 /// Reads the files of a spool, in the order of their names.
-pub(crate) fn recover(parts: &[Part], boot: Boot) -> Result<Recovered, Damage> {
+pub(crate) fn recover(parts: &[Part], contents: Contents, boot: Boot) -> Result<Recovered, Damage> {
     let openings: Vec<_> = (parts.iter())
-        .map(|part| Opening::parse(&part.bytes))
+        .map(|part| Opening::parse(&part.bytes, contents))
         .collect();
     let Some(last) = openings
         .iter()
@@ -81,6 +87,7 @@ pub(crate) fn recover(parts: &[Part], boot: Boot) -> Result<Recovered, Damage> {
     let acked = known.clone().map(|opening| opening.acked).max();
     let mut walk = Walk {
         parts,
+        contents,
         openings: &openings,
         rebooted: last.boot != boot || boot == Boot(0),
         unread: false,
@@ -88,6 +95,8 @@ pub(crate) fn recover(parts: &[Part], boot: Boot) -> Result<Recovered, Damage> {
         acked: acked.unwrap_or_default(),
         expected: 0,
         runs: Vec::new(),
+        named: BTreeSet::new(),
+        names: Vec::new(),
         fates: vec![Fate::Drop; parts.len()],
         tail: None,
     };
@@ -110,6 +119,7 @@ pub(crate) fn recover(parts: &[Part], boot: Boot) -> Result<Recovered, Damage> {
         acked: walk.acked,
         next,
         runs: owed(walk.runs, walk.acked),
+        names: walk.names,
         fates: walk.fates,
         tail: walk.tail,
     })
@@ -134,6 +144,7 @@ fn nothing(parts: &[Part], openings: &[Result<Opening, Fault>]) -> Result<Recove
         acked: 0,
         next: 1,
         runs: Vec::new(),
+        names: Vec::new(),
         fates: vec![Fate::Drop; parts.len()],
         tail: None,
     })
@@ -141,6 +152,7 @@ fn nothing(parts: &[Part], openings: &[Result<Opening, Fault>]) -> Result<Recove
 
 struct Walk<'a> {
     parts: &'a [Part],
+    contents: Contents,
     openings: &'a [Result<Opening, Fault>],
     /// The machine was started anew since the last life.
     rebooted: bool,
@@ -152,6 +164,9 @@ struct Walk<'a> {
     /// The number of the next frame.
     expected: u64,
     runs: Vec<Run>,
+    /// The origins of which this file has said whose they are.
+    named: BTreeSet<u32>,
+    names: Vec<(u64, Name)>,
     fates: Vec<Fate>,
     tail: Option<Tail>,
 }
@@ -193,22 +208,21 @@ impl Walk<'_> {
         let mut at = OPENING;
         // Where the frames that stand back to back begin.
         let mut from = (self.expected, at);
+        self.named.clear();
         while self.expected < limit {
-            let found = match record(&bytes[at..], opening.session) {
-                Ok(Some((Record::Frame(sequence), _))) if sequence != self.expected => {
-                    let what = format!("message {sequence} stands where {} should", self.expected);
-                    Err(Fault::Wrong(what))
-                }
-                found => found,
-            };
-            match found {
+            let found = record(&bytes[at..], self.contents, opening.session);
+            match found.and_then(|found| self.in_its_place(found)) {
                 Ok(None) => break,
-                Ok(Some((Record::Frame(_), length))) => {
+                Ok(Some((Record::Frame { .. }, length))) => {
                     self.begun = true;
                     self.expected += 1;
                     at += length;
                 }
-                Ok(Some((Record::Mark { .. }, length))) => {
+                Ok(Some((between @ (Record::Mark { .. } | Record::Name(_)), length))) => {
+                    if let Record::Name(name) = between {
+                        self.named.insert(name.origin);
+                        self.names.push((self.expected, name));
+                    }
                     self.take(from, bytes.slice(from.1..at));
                     at += length;
                     from = (self.expected, at);
@@ -228,6 +242,26 @@ impl Walk<'_> {
         self.take(from, bytes.slice(from.1..at));
         self.keep(index, &opening, at);
         Ok(true)
+    }
+
+    /// A frame has the number that is expected, or an origin that has a name.
+    fn in_its_place(
+        &self,
+        found: Option<(Record, usize)>,
+    ) -> Result<Option<(Record, usize)>, Fault> {
+        let Some((Record::Frame { origin, sequence }, _)) = found else {
+            return Ok(found);
+        };
+        let what = match self.contents {
+            Contents::OneSession if sequence != self.expected => {
+                format!("message {sequence} stands where {} should", self.expected)
+            }
+            Contents::ManySessions if !self.named.contains(&origin) => {
+                format!("nothing says whose message {sequence} of origin {origin} is")
+            }
+            Contents::OneSession | Contents::ManySessions => return Ok(found),
+        };
+        Err(Fault::Wrong(what))
     }
 
     /// Adds the frames from this number up to the one expected now.
@@ -329,7 +363,7 @@ impl Walk<'_> {
             );
             marks.map(|mark| match mark {
                 Record::Mark { acked, .. } => acked,
-                Record::Frame(_) => 0,
+                Record::Frame { .. } | Record::Name(_) => 0,
             })
         });
         levels.max().unwrap_or_default()

@@ -1,6 +1,5 @@
 //! What stands between header and payload when the flag says so: tag, length, value. No I/O, no clock.
 
-
 use bytes::{BufMut, BytesMut};
 
 use super::ProtocolError;
@@ -32,8 +31,7 @@ pub(super) fn length(message: &MessageRef<'_>, within_ms: Option<u32>) -> usize 
     {
         return 0;
     }
-    let text =
-        |text: Option<&str>| text.map_or(0, |text| EXTENSION_HEAD + text.len());
+    let text = |text: Option<&str>| text.map_or(0, |text| EXTENSION_HEAD + text.len());
     let precision = if message.precision.is_some() {
         EXTENSION_HEAD + 1
     } else {

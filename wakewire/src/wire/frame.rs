@@ -268,6 +268,21 @@ pub(crate) fn encode_carried(
     }
 }
 
+/// Appends an encoded frame, with a checksum if it has none.
+pub(crate) fn encode_checksummed(frame: &[u8], out: &mut BytesMut) {
+    let start = out.len();
+    out.extend_from_slice(frame);
+    let Some((header, body)) = out[start..].split_first_chunk_mut::<HEADER>() else {
+        return;
+    };
+    if header[5] & CHECKSUM == 0 {
+        header[5] |= CHECKSUM;
+        header[CHECKSUM_AT..].fill(0);
+        let sum = checksum(header, body);
+        header[CHECKSUM_AT..].copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
 /// Appends a control frame.
 pub(crate) fn encode_control(
     mut header: Header,

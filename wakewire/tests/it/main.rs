@@ -34,6 +34,7 @@ mod registry;
 mod relay;
 mod requests;
 mod spool;
+mod store;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;

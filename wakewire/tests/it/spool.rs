@@ -200,7 +200,7 @@ async fn two_cannot_send_from_one_spool() {
     assert!(!refused.is_permanent());
     let said = refused.to_string();
     assert!(
-        said.contains("this process sends from it") && said.contains("one process at a time"),
+        said.contains("this process has it") && said.contains("one process at a time"),
         "{said}"
     );
     assert_eq!(

@@ -8,7 +8,7 @@ use super::outbox::Outbox;
 use super::resumed::Said;
 use super::{
     Connection, Consumer, Down, Fault, Kind, OUTBOX, PIPE, Producer, Rng, Seen, Setup, Up, World,
-    hub,
+    hub, store,
 };
 use crate::wire::SessionId;
 use crate::wire::run::{Run, frame_length};
@@ -51,12 +51,17 @@ impl World {
             stalled: false,
             was_stalled: false,
         };
+        let (kept, hub) = match store::Kept::new(setup, fault) {
+            Some((kept, hub)) => (Some(kept), hub),
+            None => (None, hub(setup, fault)),
+        };
         Self {
             rng: Rng::new(seed),
             setup,
             fault,
             now,
-            hub: hub(setup, fault),
+            hub,
+            kept,
             wake: Wake::default(),
             life: 0,
             connections: Vec::new(),
@@ -152,6 +157,9 @@ impl World {
                 }
             }
         }
+        if self.kept.is_some() && self.rng.below(6) == 0 {
+            self.relay_stores();
+        }
         self.forget_dead_connections();
     }
 
@@ -232,6 +240,7 @@ impl World {
             }
             self.relay_writes(c);
         }
+        self.relay_stores();
         self.hub.check_invariants();
         self.forget_dead_connections();
     }

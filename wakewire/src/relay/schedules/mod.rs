@@ -23,6 +23,7 @@ mod setups;
 mod shell;
 mod slow;
 mod spooled;
+mod store;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -75,6 +76,8 @@ enum Fault {
     EndlessPatience,
     /// Whoever is attached when the log has been full for too long is let go (C5).
     AllAreSlow,
+    /// The relay takes for stored what it has not written (S1).
+    StoredUnwritten,
 }
 
 /// Who takes part.
@@ -91,6 +94,8 @@ struct Setup {
     most: Option<usize>,
     /// Consumers stop reading for longer than the relay waits for them.
     slow: bool,
+    /// With a disk.
+    stores: Option<Fsync>,
 }
 
 #[derive(Clone, Copy)]
@@ -131,6 +136,7 @@ const HOLD: Setup = Setup {
     spool: None,
     most: None,
     slow: false,
+    stores: None,
 };
 
 struct Rng(u64);
@@ -232,6 +238,7 @@ struct World {
     fault: Fault,
     now: Instant,
     hub: Hub,
+    kept: Option<store::Kept>,
     wake: Wake,
     life: u64,
     connections: Vec<Connection>,
@@ -270,6 +277,7 @@ struct Seen {
     /// Sessions for which the relay had no room.
     refused: u64,
     stalled: u64,
+    stored: u64,
 }
 
 impl Seen {
@@ -289,6 +297,7 @@ impl Seen {
         self.again += other.again;
         self.refused += other.refused;
         self.stalled += other.stalled;
+        self.stored += other.stored;
     }
 }
 
@@ -344,7 +353,9 @@ fn run(
     if lost + untold > 0 {
         return Err(format!("{lost} lost, {untold} missed untold"));
     }
-    if seed.is_multiple_of(4)
+    if setup.stores.is_some() {
+        world.stores_for_who_comes()?;
+    } else if seed.is_multiple_of(4)
         && fault == Fault::None
         && setup.spool.is_none()
         && !setup.consumers.iter().any(|kind| kind.named)

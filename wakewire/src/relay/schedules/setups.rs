@@ -8,7 +8,7 @@ use super::{
 };
 use crate::delivery::Fsync;
 
-fn run_caught(
+pub(super) fn run_caught(
     seed: u64,
     setup: Setup,
     fault: Fault,
@@ -21,10 +21,11 @@ fn run_caught(
     })
 }
 
-fn schedules(name: &str, setup: Setup) -> Seen {
+pub(super) fn schedules(name: &str, setup: Setup) -> Seen {
     let now = Instant::now();
     // Those of whom much happens in one step make fewer.
-    let costly = setup.spool.is_some() || setup.most.is_some() || setup.slow;
+    let costly =
+        setup.spool.is_some() || setup.stores.is_some() || setup.most.is_some() || setup.slow;
     let usual = if costly { STEPS / 3 } else { STEPS };
     let steps = number("WAKEWIRE_STEPS").unwrap_or(usual) as usize;
     let mut all = Seen::default();
@@ -65,7 +66,7 @@ fn one_unnamed_durable() {
     schedules("2 producers, 1 unnamed consumer, durable cursor", setup);
 }
 
-const TWO_NAMED: Setup = Setup {
+pub(super) const TWO_NAMED: Setup = Setup {
     producers: 2,
     consumers: &[NAMED, NAMED],
     ..HOLD

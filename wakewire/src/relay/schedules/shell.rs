@@ -1,7 +1,7 @@
 //! The relay's shell, as small as it can be: connections that read, poll when they are woken, and end.
 
 use super::super::effects::{ConnectionId, Offered, Wake};
-use super::{Consumer, Down, Fault, HOUR, PIPE, Up, World, hub};
+use super::{Consumer, Down, Fault, HOUR, PIPE, Up, World};
 use crate::wire::frame::stamp_origin;
 use crate::wire::run::{Run, frame_length};
 use crate::wire::session::Position;
@@ -140,7 +140,7 @@ impl World {
         self.life += 1;
         self.seen.killed += 1;
         self.wake = Wake::default();
-        self.hub = hub(self.setup, self.fault);
+        self.hub = self.relay_comes_back();
     }
 
     /// C5, as if its time had come.

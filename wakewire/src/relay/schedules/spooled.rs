@@ -14,7 +14,7 @@ use crate::delivery::{Delivery, Fsync};
 use crate::message::Message;
 use crate::outbox::Outbox;
 use crate::spool::bad::{Faults, Memory};
-use crate::spool::format::Boot;
+use crate::spool::format::{Boot, Contents};
 use crate::spool::journal::{Journal, Terms, Unsynced};
 use crate::wire::SessionId;
 use crate::wire::frame::DataView;
@@ -42,6 +42,7 @@ impl Spooled {
     pub(super) fn new(session: SessionId, fsync: Fsync, fault: Fault) -> (Self, Outbox) {
         let disk = Memory::default();
         let terms = Terms {
+            contents: Contents::OneSession,
             segment_bytes: LOG_BYTES as u64,
             syncs: fsync != Fsync::Never,
             holds_back: fsync == Fsync::BeforeAccept,

@@ -13,13 +13,14 @@ use bytes::Bytes;
 
 pub(crate) use self::syncing::Unsynced;
 use super::disk::{Disk, Tape};
-use super::format::{Boot, OPENING, Opening, encode_mark, name_of, number_of};
+use super::format::{Boot, Contents, OPENING, Opening, encode_mark, name_of, number_of};
 use super::recovery::{Damage, Fate, Part, Recovered, recover};
 use crate::wire::SessionId;
 
 /// How a journal is kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
+    pub(crate) contents: Contents,
     /// A file that has so many bytes is followed by the next.
     pub(crate) segment_bytes: u64,
     /// It is synced from time to time.
@@ -96,7 +97,7 @@ impl Journal {
             let bytes = Bytes::from(disk.read(&name)?);
             parts.push(Part { name, bytes });
         }
-        let mut recovered = recover(&parts, terms.boot)?;
+        let mut recovered = recover(&parts, terms.contents, terms.boot)?;
         let mut journal = Self {
             disk,
             session: recovered.session.unwrap_or(terms.fresh),
@@ -257,7 +258,7 @@ impl Journal {
             synced: self.synced,
             holds_back: self.terms.holds_back,
         };
-        if let Err(error) = tape.append(&[&opening.encode()]) {
+        if let Err(error) = tape.append(&[&opening.encode(self.terms.contents)]) {
             if self.disk.remove(&name).is_err() {
                 self.number = number;
             }

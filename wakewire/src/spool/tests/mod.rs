@@ -1,6 +1,7 @@
 //! A journal on a disk that fails, against a model that knows what was promised.
 
 pub(crate) mod disk;
+mod many;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 
 use self::disk::{Faults, Memory};
 use super::arbitrary;
-use super::format::{Boot, OPENING, Opening, Record, encode_mark, record};
+use super::format::{Boot, Contents, OPENING, Opening, Record, encode_mark, record};
 use super::journal::{Journal, Terms, Unopened};
 use super::recovery::{Part, Recovered, recover};
 use crate::message::Message;
@@ -82,6 +83,7 @@ impl World {
     fn new(segment_bytes: u64, holds_back: bool) -> Self {
         let disk = Memory::default();
         let terms = Terms {
+            contents: Contents::OneSession,
             segment_bytes,
             syncs: true,
             holds_back,
@@ -332,7 +334,7 @@ impl World {
                 bytes: content.bytes.into(),
             })
             .collect();
-        match recover(&parts, self.terms.boot) {
+        match recover(&parts, self.terms.contents, self.terms.boot) {
             Ok(recovered) => {
                 self.holds(&recovered, 0);
                 let is_used = parts.iter().any(|part| part.bytes.len() > OPENING);
@@ -388,12 +390,33 @@ fn left_behind(random: &mut SmallRng) -> Vec<u8> {
             _ => Act::Append(random.random_range(1..4), random.random_range(0..60)),
         });
     }
-    let mut bytes = vec![random.random_range(1..3)];
-    for content in world.disk.files().into_values() {
+    as_input(random.random_range(1..3), &world.disk)
+}
+
+/// Writes the files of a disk as [`arbitrary`] reads them.
+fn as_input(boot: u8, disk: &Memory) -> Vec<u8> {
+    let mut bytes = vec![boot];
+    for content in disk.files().into_values() {
         bytes.extend_from_slice(&u16::try_from(content.bytes.len()).unwrap().to_le_bytes());
         bytes.extend_from_slice(&content.bytes);
     }
     bytes
+}
+
+/// Changes, removes, adds and repeats bytes.
+fn spoil(bytes: &mut Vec<u8>, random: &mut SmallRng) {
+    for _ in 0..random.random_range(0..4) {
+        let at = random.random_range(0..bytes.len().max(1));
+        if at >= bytes.len() {
+            break;
+        }
+        match random.random_range(0..4) {
+            0 => bytes[at] = random.random_range(0..=255),
+            1 => drop(bytes.drain(at..(at + random.random_range(0..200)).min(bytes.len()))),
+            2 => bytes.insert(at, 0),
+            _ => bytes.extend_from_within(at..),
+        }
+    }
 }
 
 proptest! {
@@ -403,18 +426,7 @@ proptest! {
     fn any_bytes_are_recovered_without_a_hole_or_are_damage(seed: u64) {
         let mut random = SmallRng::seed_from_u64(seed);
         let mut bytes = left_behind(&mut random);
-        for _ in 0..random.random_range(0..4) {
-            let at = random.random_range(0..bytes.len().max(1));
-            if at >= bytes.len() {
-                break;
-            }
-            match random.random_range(0..4) {
-                0 => bytes[at] = random.random_range(0..=255),
-                1 => drop(bytes.drain(at..(at + random.random_range(0..200)).min(bytes.len()))),
-                2 => bytes.insert(at, 0),
-                _ => bytes.extend_from_within(at..),
-            }
-        }
+        spoil(&mut bytes, &mut random);
         arbitrary::files(&bytes);
     }
 }
@@ -451,11 +463,11 @@ fn the_format_is_as_it_is_written_down() {
         synced: 4,
         holds_back: true,
     };
-    let bytes = opening.encode();
+    let bytes = opening.encode(Contents::OneSession);
     assert_eq!(&bytes[..10], b"wwspool1\x02\0");
     assert_eq!((bytes[16], bytes[17], bytes[32], bytes[48]), (2, 1, 4, 5));
     assert_eq!((bytes[56], bytes[64], bytes[72], bytes[80]), (3, 4, 4, 1));
-    assert_eq!(Opening::parse(&bytes), Ok(opening));
+    assert_eq!(Opening::parse(&bytes, Contents::OneSession), Ok(opening));
     let mark = encode_mark(SessionId(7), 8, 9, 10);
     assert_eq!(
         (mark[4], mark[8], mark[16], mark[32], mark[48]),
@@ -466,9 +478,12 @@ fn the_format_is_as_it_is_written_down() {
         synced: 9,
         next: 10,
     };
-    assert_eq!(record(&mark, SessionId(7)), Ok(Some((read, mark.len()))));
+    assert_eq!(
+        record(&mark, Contents::OneSession, SessionId(7)),
+        Ok(Some((read, mark.len())))
+    );
     assert!(
-        record(&mark, SessionId(8)).is_err(),
+        record(&mark, Contents::OneSession, SessionId(8)).is_err(),
         "a mark of another session"
     );
 }
