@@ -800,8 +800,6 @@ async fn flush_disconnect_and_close_take_no_longer_than_one_member() {
         (report.per_sink[0].name.as_str(), report.delivered),
         ("lanes", 4)
     );
-    let (connects, wakes) = (report.per_sink[0].connects, report.per_sink[0].wakes);
-    assert_eq!((connects, wakes), (4, 4));
     let start = Instant::now();
     pool.disconnect().await.unwrap();
     within(start, second * 2);
