@@ -34,8 +34,10 @@ pub(crate) struct Hub {
     pub(super) connections: HashMap<ConnectionId, Role>,
     /// The producers whose run did not fit, and what it costs, in the order in which they came.
     pub(super) blocked: VecDeque<(ConnectionId, usize)>,
-    /// Since when somebody is blocked (C5).
+    /// Since when somebody is blocked and the front has not moved (C5).
     pub(super) full_since: Option<Instant>,
+    /// What was at the front when that was looked at last.
+    pub(super) front_seen: u64,
 }
 
 impl Hub {
@@ -48,6 +50,7 @@ impl Hub {
             connections: HashMap::new(),
             blocked: VecDeque::new(),
             full_since: None,
+            front_seen: 0,
             config,
         }
     }

@@ -480,6 +480,41 @@ fn who_holds_a_full_log_is_overdue_after_its_deadline_c5() {
 }
 
 #[test]
+fn who_was_sent_nothing_has_its_whole_deadline_from_then_on_c5() {
+    let named = vec!["slow".to_owned()];
+    let mut relay = Relay::new(HubConfig { named, ..config() });
+    relay.producer(A, 1, 1);
+    relay.producer(B, 1, 2);
+    for (c, who) in [(3, "slow"), (4, "quick")] {
+        relay.hello(name(who), c).unwrap();
+    }
+    for q in 1..=5 {
+        relay.data(1, q, q).unwrap();
+    }
+    relay.sent(3);
+    relay.sent(4);
+    relay.ack(4, 1, 5).unwrap();
+    assert!(!relay.data(1, 6, 6).unwrap());
+    assert!(!relay.data(2, 1, 20).unwrap(), "it waits for an empty log");
+    relay.now += 60 * SECOND;
+    assert!(
+        relay.hub.overdue(relay.now).is_empty(),
+        "it has processed all"
+    );
+    relay.ack(3, 1, 5).unwrap();
+    assert!(relay.data(1, 6, 6).unwrap());
+    assert_eq!(relay.sent(4), "1d6-6");
+    assert!(
+        relay.hub.overdue(relay.now).is_empty(),
+        "it was just sent this"
+    );
+    relay.now += 9 * SECOND;
+    assert!(relay.hub.overdue(relay.now).is_empty());
+    relay.now += SECOND;
+    assert_eq!(relay.hub.overdue(relay.now), [ConnectionId(4)]);
+}
+
+#[test]
 fn what_cannot_be_kept_is_refused_with_a_reason() {
     let named = vec!["x".to_owned()];
     let mut relay = Relay::new(HubConfig { named, ..config() });
@@ -538,6 +573,27 @@ fn sessions_are_bounded_and_the_longest_idle_is_forgotten() {
     relay.lost(2);
     let welcome = relay.producer(A, 2, 4);
     assert_eq!((welcome.have, welcome.origin), (1, 4));
+}
+
+#[test]
+fn a_hello_may_cost_the_place_of_a_session_that_it_speaks_of() {
+    let mut relay = Relay::new(config());
+    relay.hub.sessions.most = 2;
+    for (session, c) in [(A, 1), (B, 2)] {
+        relay.producer(session, 5, c);
+        relay.lost(c);
+    }
+    let (unknown, other) = (SessionId(3), SessionId(4));
+    let hello = ConsumerHello {
+        positions: [unknown, A, other, B]
+            .map(|session| at(session, 4, 4))
+            .into(),
+        ..name("u")
+    };
+    relay.hello(hello, 9).unwrap();
+    assert_eq!(relay.hub.sessions.iter().count(), 2);
+    // Its producer starts where it owes, whoever has been forgotten.
+    assert_eq!(relay.producer(A, 5, 3).have, 4);
 }
 
 #[test]

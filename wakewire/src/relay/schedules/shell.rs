@@ -1,8 +1,7 @@
 //! The relay's shell, as small as it can be: connections that read, poll when they are woken, and end.
 
 use super::super::effects::{ConnectionId, Offered, Wake};
-use super::super::hub::Hub;
-use super::{Consumer, Down, Fault, HOUR, PIPE, Up, World, config};
+use super::{Consumer, Down, Fault, HOUR, PIPE, Up, World, hub};
 use crate::wire::frame::stamp_origin;
 use crate::wire::run::{Run, frame_length};
 use crate::wire::session::Position;
@@ -30,10 +29,13 @@ impl World {
                 session,
                 first_owed,
             }) => {
-                let welcome = self
+                let hello = self
                     .hub
-                    .producer_hello(session, first_owed, id, &mut self.wake)
-                    .unwrap();
+                    .producer_hello(session, first_owed, id, &mut self.wake);
+                let Some(welcome) = self.unless_full(hello) else {
+                    self.cut(c);
+                    return self.relay_lost(c);
+                };
                 let connection = &mut self.connections[c];
                 connection.origin = welcome.origin;
                 if connection.open {
@@ -138,7 +140,7 @@ impl World {
         self.life += 1;
         self.seen.killed += 1;
         self.wake = Wake::default();
-        self.hub = Hub::new(config(self.setup, self.fault));
+        self.hub = hub(self.setup, self.fault);
     }
 
     /// C5, as if its time had come.
