@@ -15,6 +15,8 @@ use serde::Serialize;
 pub enum Transport {
     Unix,
     Tcp,
+    #[cfg(feature = "tls")]
+    Tls,
 }
 
 impl fmt::Display for Transport {
@@ -22,6 +24,8 @@ impl fmt::Display for Transport {
         f.write_str(match self {
             Self::Unix => "Unix socket",
             Self::Tcp => "TCP loopback",
+            #[cfg(feature = "tls")]
+            Self::Tls => "TLS loopback",
         })
     }
 }
@@ -32,6 +36,8 @@ impl Transport {
         match self {
             Self::Unix => Address::Unix(directory.join("socket")),
             Self::Tcp => Address::Tcp((Ipv4Addr::LOCALHOST, 0).into()),
+            #[cfg(feature = "tls")]
+            Self::Tls => Address::Tls((Ipv4Addr::LOCALHOST, 0).into(), directory.into()),
         }
     }
 }
@@ -41,6 +47,9 @@ impl Transport {
 pub enum Address {
     Unix(PathBuf),
     Tcp(SocketAddr),
+    /// With the directory where certificate and key are.
+    #[cfg(feature = "tls")]
+    Tls(SocketAddr, PathBuf),
 }
 
 impl Address {
@@ -51,7 +60,26 @@ impl Address {
             Self::Tcp(address) if address.port() == 0 => {
                 Ok(Self::Tcp(TcpListener::bind(address)?.local_addr()?))
             }
+            #[cfg(feature = "tls")]
+            Self::Tls(address, directory) if address.port() == 0 => {
+                let address = TcpListener::bind(address)?.local_addr()?;
+                Ok(Self::Tls(address, directory.clone()))
+            }
             settled => Ok(settled.clone()),
+        }
+    }
+}
+
+impl Address {
+    /// Returns another address at the same place, for what goes back.
+    pub fn beside(&self) -> Self {
+        match self {
+            Self::Unix(path) => Self::Unix(path.with_extension("back")),
+            Self::Tcp(address) => Self::Tcp((address.ip(), 0).into()),
+            #[cfg(feature = "tls")]
+            Self::Tls(address, directory) => {
+                Self::Tls((address.ip(), 0).into(), directory.clone())
+            }
         }
     }
 }
@@ -61,6 +89,10 @@ impl fmt::Display for Address {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            #[cfg(feature = "tls")]
+            Self::Tls(address, directory) => {
+                write!(f, "tls://{address}{}", directory.display())
+            }
         }
     }
 }
@@ -72,15 +104,24 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix://") {
             return Ok(Self::Unix(path.into()));
         }
+        #[cfg(feature = "tls")]
+        if let Some(rest) = text.strip_prefix("tls://") {
+            let (address, directory) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            return Ok(Self::Tls(loopback(address)?, directory.into()));
+        }
         let Some(address) = text.strip_prefix("tcp://") else {
             bail!("{text:?} is neither unix:///path nor tcp://address:port");
         };
-        let address: SocketAddr = address.parse().with_context(|| format!("in {text:?}"))?;
-        if !address.ip().is_loopback() {
-            bail!("{address} is not on the loopback interface");
-        }
-        Ok(Self::Tcp(address))
+        Ok(Self::Tcp(loopback(address)?))
     }
+}
+
+fn loopback(text: &str) -> Result<SocketAddr> {
+    let address: SocketAddr = text.parse().with_context(|| format!("in {text:?}"))?;
+    if !address.ip().is_loopback() {
+        bail!("{address} is not on the loopback interface");
+    }
+    Ok(address)
 }
 
 #[cfg(test)]

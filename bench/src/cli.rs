@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 use crate::address::{Address, Transport};
-use crate::contestant::{self, Contestant, Course};
+use crate::contestant::{self, Contestant, Course, Work};
 
 /// Messages per second between two processes: wakewire beside what one would write by hand.
 #[derive(Debug, Parser)]
@@ -34,14 +34,32 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
     /// Payload bytes, instead of 64, 1024 and 16384 (may be given more than once)
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
     pub size: Vec<u32>,
+    /// Sends so many messages a second and measures how long each is on its way from when it was due
+    #[arg(long, value_name = "MESSAGES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+    /// So many tasks send on one sink; contestants that cannot are left out
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub senders: u32,
+    /// What is measured
+    #[arg(long, value_enum, default_value_t = Work::OneWay)]
+    pub work: Work,
+    /// Consumers of a fan-out
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub consumers: u32,
+    /// Both processes of a run on one core
+    #[arg(long)]
+    pub pin: bool,
     /// Only this transport (may be given more than once)
     #[arg(long)]
     pub transport: Vec<Transport>,
     /// Writes every run to this file too
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Draws each table as an SVG in this directory
+    #[arg(long, value_name = "DIR")]
+    pub svg: Option<PathBuf>,
     /// Lists the contestants and ends
     #[arg(long)]
     pub list: bool,
@@ -74,7 +92,11 @@ impl Options {
             }
         }
         let wanted = |one: &&'static dyn Contestant| {
-            self.only.is_empty() || self.only.iter().any(|name| one.name().starts_with(name))
+            let named = self.only.iter().any(|name| one.name().starts_with(name));
+            (self.only.is_empty() || named)
+                && one.work() == self.work
+                && (self.rate.is_none() || one.is_paced())
+                && (self.senders == 1 || one.has_senders())
         };
         Ok(contestant::all().filter(wanted).collect())
     }
@@ -89,6 +111,9 @@ pub enum Role {
     /// Sends one run (the referee starts this)
     #[command(hide = true)]
     Send(Part),
+    /// Relays (a receiver starts this)
+    #[command(hide = true)]
+    Relay(Part),
 }
 
 /// Which run a process takes part in.
@@ -102,6 +127,14 @@ pub struct Part {
     pub size: usize,
     #[arg(long)]
     pub count: u64,
+    #[arg(long)]
+    pub rate: u32,
+    #[arg(long)]
+    pub senders: u32,
+    #[arg(long)]
+    pub consumers: u32,
+    #[arg(long)]
+    pub pin: bool,
 }
 
 impl Part {
@@ -111,6 +144,9 @@ impl Part {
             address: self.address.clone(),
             size: self.size,
             count: self.count,
+            rate: self.rate,
+            senders: self.senders.max(1),
+            consumers: self.consumers.max(1),
         }
     }
 }

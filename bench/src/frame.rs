@@ -3,12 +3,13 @@
 /// Bytes of the header: length of the payload, 4 bytes that stay zero, sequence, 16 bytes that stay zero.
 pub const HEADER: usize = 32;
 
-/// Writes header and sequence of a frame whose payload is already there, or stays zero.
-pub fn stamp(frame: &mut [u8], sequence: u64) {
+/// Writes header, sequence and when it was due of a frame whose payload is already there, or stays zero.
+pub fn stamp(frame: &mut [u8], sequence: u64, due: u64) {
     let length = (frame.len() - HEADER) as u32;
     frame[..4].copy_from_slice(&length.to_le_bytes());
     frame[8..16].copy_from_slice(&sequence.to_le_bytes());
     frame[HEADER..HEADER + 8].copy_from_slice(&sequence.to_le_bytes());
+    frame[HEADER + 8..HEADER + 16].copy_from_slice(&due.to_le_bytes());
 }
 
 /// Returns the payload of the first whole frame and what follows it; none if there is no whole frame yet.
@@ -25,7 +26,7 @@ mod tests {
     fn walks_what_it_stamped() {
         let mut frames = vec![0; 2 * (HEADER + 64)];
         for (frame, sequence) in frames.chunks_exact_mut(HEADER + 64).zip(5..) {
-            stamp(frame, sequence);
+            stamp(frame, sequence, 0);
         }
         let (first, rest) = split_first(&frames).unwrap();
         assert_eq!((first.len(), first[0]), (64, 5));

@@ -11,10 +11,13 @@ mod frame;
 mod measure;
 mod pair;
 mod payload;
+mod plot;
 mod referee;
 mod report;
 mod runtime;
 mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 
 use anyhow::Result;
 use clap::Parser;
@@ -26,6 +29,7 @@ fn main() -> Result<()> {
     match cli.role {
         Some(Role::Receive(part)) => child::receive(&part),
         Some(Role::Send(part)) => child::send(&part),
+        Some(Role::Relay(part)) => contestant::wakewire_relay::relay(&part.course()),
         None => referee::referee(&cli.options),
     }
 }

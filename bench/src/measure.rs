@@ -2,13 +2,31 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
+use hdrhistogram::Histogram;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-/// Returns the CPU time, user and system, that all threads of this process have used.
+/// Returns the CPU time, user and system, that all threads of this process have used, and its children that have
+/// ended and were waited for.
 pub fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
+        .into_iter()
+        .filter_map(|who| getrusage(who).ok())
+        .map(|usage| duration(usage.user_time()) + duration(usage.system_time()))
+        .sum()
+}
+
+fn duration(value: TimeVal) -> Duration {
+    Duration::new(value.tv_sec() as u64, value.tv_usec() as u32 * 1000)
+}
+
+/// Returns the nanoseconds of a clock that all processes of the machine share.
+pub fn now() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
+        Duration::from(time).as_nanos() as u64
+    })
 }
 
 /// Runs in the sender from just before the first send until the receiver has confirmed.
@@ -31,6 +49,7 @@ impl Stopwatch {
             wall_seconds: self.wall.elapsed().as_secs_f64(),
             cpu_seconds: (cpu_time() - self.cpu).as_secs_f64(),
             confirmed,
+            latency: None,
         }
     }
 }
@@ -41,6 +60,7 @@ pub struct Sent {
     pub confirmed: u64,
     pub wall_seconds: f64,
     pub cpu_seconds: f64,
+    pub latency: Option<Latency>,
 }
 
 /// What the receiver of a run says.
@@ -48,6 +68,29 @@ pub struct Sent {
 pub struct Received {
     pub counted: u64,
     pub cpu_seconds: f64,
+    pub latency: Option<Latency>,
+}
+
+/// How long messages took, in microseconds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Latency {
+    pub p50: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub most: f64,
+}
+
+impl Latency {
+    /// Reads them from a histogram of nanoseconds.
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+        Self {
+            p50: at(0.5),
+            p99: at(0.99),
+            p999: at(0.999),
+            most: histogram.max() as f64 / 1e3,
+        }
+    }
 }
 
 /// One run, seen from both sides.
@@ -57,6 +100,7 @@ pub struct Run {
     pub wall_seconds: f64,
     pub sender_cpu_seconds: f64,
     pub receiver_cpu_seconds: f64,
+    pub latency: Option<Latency>,
 }
 
 impl Run {

@@ -42,6 +42,7 @@ pub fn run(part: &Part, limit: Duration) -> Result<Run> {
         wall_seconds: sent.wall_seconds,
         sender_cpu_seconds: sent.cpu_seconds,
         receiver_cpu_seconds: received.cpu_seconds,
+        latency: sent.latency.or(received.latency),
     })
 }
 
@@ -60,6 +61,10 @@ impl Process {
             .args(["--address", &part.address.to_string()])
             .args(["--size", &part.size.to_string()])
             .args(["--count", &part.count.to_string()])
+            .args(["--rate", &part.rate.to_string()])
+            .args(["--senders", &part.senders.to_string()])
+            .args(["--consumers", &part.consumers.to_string()])
+            .args(part.pin.then_some("--pin"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

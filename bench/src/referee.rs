@@ -31,6 +31,9 @@ pub fn referee(options: &Options) -> Result<()> {
             };
             let rows = heat.run(&contestants);
             report.print(transport, size, &rows);
+            if let Some(directory) = &options.svg {
+                report.draw(directory, transport, size, &rows)?;
+            }
             report.rows.extend(rows);
         }
     }
@@ -52,6 +55,11 @@ struct Heat<'a> {
 
 impl Heat<'_> {
     fn run(&self, contestants: &[&dyn Contestant]) -> Vec<Row> {
+        let contestants: Vec<&dyn Contestant> = contestants
+            .iter()
+            .copied()
+            .filter(|one| one.carries(self.transport))
+            .collect();
         let mut rows: Vec<Row> = contestants
             .iter()
             .map(|one| Row::new(one.name(), self.transport, self.size))
@@ -80,6 +88,9 @@ impl Heat<'_> {
     /// Finds out how many messages take about as long as a run is meant to; none if it does not work.
     fn calibrate(&self, row: &mut Row) -> Option<u64> {
         let target = self.options.seconds;
+        if let Some(rate) = self.options.rate {
+            return Some((f64::from(rate) * target) as u64);
+        }
         let mut count = 2_000;
         for _ in 0..10 {
             eprint!("{} calibrating: ", row.title());
@@ -116,11 +127,19 @@ impl Heat<'_> {
 
     fn pair(&self, contestant: &str, count: u64) -> Result<Run> {
         let directory = TempDir::with_prefix("wakewire-bench-")?;
+        #[cfg(feature = "tls")]
+        if self.transport == Transport::Tls {
+            crate::tls::make(directory.path())?;
+        }
         let part = Part {
             contestant: contestant.into(),
             address: self.transport.address_in(directory.path()),
             size: self.size,
             count,
+            rate: self.options.rate.unwrap_or(0),
+            senders: self.options.senders,
+            consumers: self.options.consumers,
+            pin: self.options.pin,
         };
         pair::run(&part, Duration::from_secs_f64(self.options.limit))
     }

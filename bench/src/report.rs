@@ -8,8 +8,9 @@ use serde::Serialize;
 
 use crate::address::Transport;
 use crate::cli::Options;
-use crate::contestant::{raw, tokio_naive};
-use crate::measure::{Run, median};
+use crate::contestant::{Work, raw, tokio_naive};
+use crate::measure::{Latency, Run, median};
+use crate::plot::{Bar, svg};
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -19,6 +20,10 @@ pub struct Report {
     pub architecture: &'static str,
     pub cores: usize,
     pub target_seconds: f64,
+    pub rate: Option<u32>,
+    pub senders: u32,
+    pub work: Work,
+    pub consumers: u32,
     pub rows: Vec<Row>,
 }
 
@@ -52,6 +57,23 @@ impl Row {
         median(self.runs.iter().map(Run::rate))
     }
 
+    /// Returns the line of a table of latencies.
+    fn latency_line(&self) -> String {
+        let of = |which: fn(&Latency) -> f64| {
+            let values = self.runs.iter().filter_map(|run| run.latency.as_ref());
+            median(values.map(which)).map_or_else(|| "failed".into(), |us| format!("{us:.1}"))
+        };
+        format!(
+            "| {} | {} | {} | {} | {} | {} |",
+            self.contestant,
+            of(|latency| latency.p50),
+            of(|latency| latency.p99),
+            of(|latency| latency.p999),
+            of(|latency| latency.most),
+            self.runs.len(),
+        )
+    }
+
     fn line(&self, raw: Option<f64>, naive: Option<f64>) -> String {
         let Some(rate) = self.rate() else {
             return format!("| {} | failed | | | | | | |", self.contestant);
@@ -82,6 +104,10 @@ impl Report {
             architecture: std::env::consts::ARCH,
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             target_seconds: options.seconds,
+            rate: options.rate,
+            senders: options.senders,
+            work: options.work,
+            consumers: options.consumers,
             rows: Vec::new(),
         }
     }
@@ -91,6 +117,26 @@ impl Report {
         let rate_of = |name| rows.iter().find(|row| row.contestant == name)?.rate();
         let (raw, naive) = (rate_of(raw::NAME), rate_of(tokio_naive::NAME));
         println!("\n### {transport}, {size} B, {} cores\n", self.cores);
+        let what = match (self.work, self.rate) {
+            (Work::RoundTrip, _) => Some("Microseconds there and back.".to_owned()),
+            (_, Some(rate)) => Some(format!(
+                "At {rate} messages a second, microseconds from when each was due."
+            )),
+            (Work::FanOut, None) => {
+                println!("Each message goes to {} consumers.\n", self.consumers);
+                None
+            }
+            (Work::OneWay, None) => None,
+        };
+        if let Some(what) = what {
+            println!("{what}\n");
+            println!("| | p50 | p99 | p99.9 | longest | runs |");
+            println!("|---|---|---|---|---|---|");
+            for row in rows {
+                println!("{}", row.latency_line());
+            }
+            return;
+        }
         println!(
             "| | msg/s | slowest – fastest | MB/s | × {} | × {} | CPU s per M | runs |",
             raw::NAME,
@@ -100,6 +146,54 @@ impl Report {
         for row in rows {
             println!("{}", row.line(raw, naive));
         }
+    }
+
+    /// Draws the rows of one transport and size: messages a second, or where that was measured the 99th percentile.
+    pub fn draw(
+        &self,
+        directory: &Path,
+        transport: Transport,
+        size: usize,
+        rows: &[Row],
+    ) -> Result<()> {
+        let is_latency = self.rate.is_some() || self.work == Work::RoundTrip;
+        let bar = |row: &Row| {
+            let latencies = row.runs.iter().filter_map(|run| run.latency.as_ref());
+            let value = if is_latency {
+                median(latencies.map(|latency| latency.p99))
+            } else {
+                row.rate()
+            };
+            let label = match value {
+                None => "failed".into(),
+                Some(value) if is_latency => format!("{value:.1} µs"),
+                Some(value) => format!("{}/s", short(value)),
+            };
+            Bar {
+                name: row.contestant,
+                value: value.unwrap_or_default(),
+                label,
+            }
+        };
+        let what = match (is_latency, self.work) {
+            (true, Work::RoundTrip) => "round trip, p99",
+            (true, _) => "one way at a rate, p99",
+            (false, Work::FanOut) => "messages to each consumer",
+            (false, _) => "messages",
+        };
+        let title = format!("{transport}, {size} B: {what}");
+        let work = match (self.work, self.rate) {
+            (Work::OneWay, Some(_)) => "latency",
+            (Work::OneWay, None) => "one-way",
+            (Work::RoundTrip, _) => "round-trip",
+            (Work::FanOut, _) => "fan-out",
+        };
+        let over = format!("{transport:?}").to_lowercase();
+        let file = directory.join(format!("{work}-{over}-{size}.svg"));
+        let bars: Vec<Bar> = rows.iter().map(bar).collect();
+        fs::create_dir_all(directory)?;
+        fs::write(&file, svg(&title, &bars))
+            .with_context(|| format!("cannot write {}", file.display()))
     }
 
     /// Writes everything as JSON.

@@ -3,15 +3,19 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::address::Address;
+#[cfg(feature = "tls")]
+use crate::tls;
 
 /// A stream that blocks.
-pub trait Duplex: Read + Write {}
-impl<S: Read + Write> Duplex for S {}
+pub trait Duplex: Read + Write + Send {}
+impl<S: Read + Write + Send> Duplex for S {}
 
 /// A stream under tokio.
 pub trait AsyncDuplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -21,6 +25,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> AsyncDuplex for S {}
 pub enum Listener {
     Unix(UnixListener, Address),
     Tcp(TcpListener),
+    #[cfg(feature = "tls")]
+    Tls(TcpListener, PathBuf),
 }
 
 impl Listener {
@@ -30,6 +36,9 @@ impl Listener {
                 UnixListener::bind(path).map(|listener| Self::Unix(listener, address.clone()))
             }
             Address::Tcp(address) => TcpListener::bind(address).map(Self::Tcp),
+            #[cfg(feature = "tls")]
+            Address::Tls(address, directory) => TcpListener::bind(address)
+                .map(|listener| Self::Tls(listener, directory.clone())),
         };
         listener.with_context(|| format!("cannot listen on {address}"))
     }
@@ -39,6 +48,10 @@ impl Listener {
         match self {
             Self::Unix(_, address) => Ok(address.clone()),
             Self::Tcp(listener) => Ok(Address::Tcp(listener.local_addr()?)),
+            #[cfg(feature = "tls")]
+            Self::Tls(listener, directory) => {
+                Ok(Address::Tls(listener.local_addr()?, directory.clone()))
+            }
         }
     }
 
@@ -47,6 +60,10 @@ impl Listener {
         match self {
             Self::Unix(listener, _) => Ok(Connection::Unix(listener.accept()?.0)),
             Self::Tcp(listener) => Connection::tcp(listener.accept()?.0),
+            #[cfg(feature = "tls")]
+            Self::Tls(listener, directory) => {
+                tls::accepted(listener.accept()?.0, directory).map(Connection::Tls)
+            }
         }
     }
 }
@@ -55,6 +72,8 @@ impl Listener {
 pub enum Connection {
     Unix(UnixStream),
     Tcp(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<dyn Duplex>),
 }
 
 impl Connection {
@@ -62,6 +81,10 @@ impl Connection {
         match address {
             Address::Unix(path) => Ok(Self::Unix(UnixStream::connect(path)?)),
             Address::Tcp(address) => Self::tcp(TcpStream::connect(address)?),
+            #[cfg(feature = "tls")]
+            Address::Tls(address, directory) => {
+                tls::connected(TcpStream::connect(address)?, directory).map(Self::Tls)
+            }
         }
     }
 
@@ -75,6 +98,8 @@ impl Connection {
         match self {
             Self::Unix(stream) => Box::new(stream),
             Self::Tcp(stream) => Box::new(stream),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream,
         }
     }
 
@@ -89,6 +114,8 @@ impl Connection {
                 stream.set_nonblocking(true)?;
                 Ok(Box::new(tokio::net::TcpStream::from_std(stream)?))
             }
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => anyhow::bail!("only blocking over TLS"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::message::{Message, Precision};
+use crate::message::{MessageRef, Precision};
 
 /// A family of message types; a service with a domain refuses every other type before a byte is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,7 +119,7 @@ pub(crate) enum Refusal {
 
 impl Admission {
     /// Checks one message; cheap enough for every send.
-    pub(crate) fn check(&self, message: &Message) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, message: &MessageRef<'_>) -> Result<(), Refusal> {
         let bytes = message.payload.len();
         if bytes > self.max_message_bytes {
             return Err(Refusal::TooLarge {
@@ -144,8 +144,8 @@ impl Admission {
             });
         }
         for (field, text) in [
-            ("target", &message.target),
-            ("correlation_id", &message.correlation_id),
+            ("target", message.target),
+            ("correlation_id", message.correlation_id),
         ] {
             if let Some(text) = text
                 && text.len() > FIELD_LIMIT

@@ -74,7 +74,7 @@ pub use domain::{Domain, PrecisionContext};
 pub use endpoint::{Authority, Endpoint, EndpointError, Scheme};
 pub use error::{Failure, PartialFailure, Phase, SinkError, TrySendError};
 pub use factory::{PingReport, SinkFactory};
-pub use message::{Message, MessagePriority, Precision};
+pub use message::{Message, MessagePriority, MessageRef, Precision};
 pub use outbox::{Dropped, Ledger};
 #[cfg(feature = "turmoil")]
 pub use randomness::seed_randomness;

@@ -92,6 +92,94 @@ impl Message {
     }
 }
 
+/// A message that lies in somebody else's memory, to be sent from there.
+///
+/// What is sent is copied once, to where it waits to be written, so that the memory is the caller's again when the send
+/// has ended. That is cheaper than an owned [`Message`] where the payload lies in a buffer that is used again; for a
+/// payload that is a [`Bytes`] already, an owned message is the better one.
+///
+/// ```
+/// use wakewire::{Message, MessageRef};
+///
+/// let mut buffer = [0; 16];
+/// buffer[..8].copy_from_slice(&3412_u64.to_le_bytes());
+/// let tick = MessageRef::new(&buffer).with_type(7);
+/// assert_eq!(tick.to_message(), Message::new(buffer.to_vec()).with_type(7));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "users write it as a literal with `..Default::default()`"
+)]
+pub struct MessageRef<'a> {
+    /// As [`Message::payload`].
+    pub payload: &'a [u8],
+    /// As [`Message::target`].
+    pub target: Option<&'a str>,
+    /// As [`Message::correlation_id`].
+    pub correlation_id: Option<&'a str>,
+    /// As [`Message::timestamp`].
+    pub timestamp: u64,
+    /// As [`Message::message_type`].
+    pub message_type: u16,
+    /// As [`Message::priority`].
+    pub priority: MessagePriority,
+    /// As [`Message::precision`].
+    pub precision: Option<Precision>,
+}
+
+impl<'a> MessageRef<'a> {
+    /// Makes a message of type 0 with this payload.
+    pub fn new(payload: &'a [u8]) -> Self {
+        Self {
+            payload,
+            ..Self::default()
+        }
+    }
+
+    /// Sets the message type.
+    #[must_use]
+    pub const fn with_type(mut self, message_type: u16) -> Self {
+        self.message_type = message_type;
+        self
+    }
+
+    /// Sets the time of the event, in nanoseconds since the Unix epoch.
+    #[must_use]
+    pub const fn with_timestamp(mut self, nanoseconds: u64) -> Self {
+        self.timestamp = nanoseconds;
+        self
+    }
+
+    /// Copies it into a message of its own.
+    pub fn to_message(&self) -> Message {
+        Message {
+            payload: Bytes::copy_from_slice(self.payload),
+            target: self.target.map(Into::into),
+            correlation_id: self.correlation_id.map(Into::into),
+            timestamp: self.timestamp,
+            message_type: self.message_type,
+            priority: self.priority,
+            precision: self.precision,
+        }
+    }
+}
+
+impl<'a> From<&'a Message> for MessageRef<'a> {
+    #[inline]
+    fn from(message: &'a Message) -> Self {
+        Self {
+            payload: &message.payload,
+            target: message.target.as_deref(),
+            correlation_id: message.correlation_id.as_deref(),
+            timestamp: message.timestamp,
+            message_type: message.message_type,
+            priority: message.priority,
+            precision: message.precision,
+        }
+    }
+}
+
 /// How urgent a message is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(

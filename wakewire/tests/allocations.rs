@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use wakewire::sink::PoolConfig;
+use wakewire::testing::Network;
 use wakewire::{
     LazyConfig, LazyConnectionPool, LazyMessageSink, Message, MessageSink, Sending, SinkFactory,
     SinkMetadata, TrySendError,
@@ -260,6 +261,80 @@ fn what_a_listener_counts_bounds_what_it_holds() {
     let held = u64::try_from(held.bytes_current).unwrap_or(0);
     assert!(held < 4 * NEWS * COUNTED + ROOM, "{held} bytes");
     drop(source);
+}
+
+/// F15: a consumer takes one message and no more, and its sender goes on as fast as it can.
+#[test]
+fn a_stopped_consumer_costs_what_the_buffers_may_hold() {
+    for (kind, delivery) in [
+        ("direct", "at_least_once"),
+        ("relay", "at_least_once"),
+        ("direct", "at_most_once"),
+        ("relay", "at_most_once"),
+    ] {
+        let held = measure(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .start_paused(true)
+                .build()
+                .expect("a runtime of one thread");
+            runtime.block_on(send_to_a_stopped_one(kind, delivery));
+        });
+        let held = held.bytes_max;
+        println!("{kind}, {delivery}: {held} bytes at most");
+        assert!(
+            held < BUFFERS + 2 * ROOM,
+            "{kind}, {delivery}: {held} bytes"
+        );
+    }
+}
+
+/// What a sender's buffer, a relay's log and a source's inbox may hold together.
+const BUFFERS: u64 = 3 << 20;
+
+async fn send_to_a_stopped_one(kind: &str, delivery: &str) {
+    let text = format!(
+        "[services.x]\ntype = '{kind}'\nendpoint = 'unix:///x'\ndelivery = '{delivery}'\nbuffer_size = 1_000_000\n\
+         buffer_bytes = 1_048_576\nlazy.wait_timeout_secs = 1\n{}",
+        if kind == "relay" {
+            "log_bytes = 1_048_576"
+        } else {
+            ""
+        }
+    );
+    let factory = Network::new().factory(&text).expect("sound");
+    let mut source = factory.create_source("x").await.expect("known");
+    let mut relay = None;
+    if kind == "relay" {
+        let mut serving = factory.create_relay("x").await.expect("known");
+        serving.bind().await.expect("free");
+        relay = Some(tokio::runtime::Handle::current().spawn(async move { serving.run().await }));
+    }
+    let sink = factory.create_sink("x").await.expect("known");
+    sink.send(Message::new("first")).await.expect("accepted");
+    assert!(source.recv().await.expect("bound").is_some());
+    let mut refused = 0;
+    for _ in 0..60_000 {
+        // 60 MB, each waited for if there is no room.
+        let sent = sink.send(Message::new(vec![7; 1000])).await;
+        refused += u32::from(sent.is_err());
+        if refused == 60 {
+            break;
+        }
+        if !matches!(
+            sink.try_send(Message::new(vec![7; 1000])),
+            Err(TrySendError::Refused(_))
+        ) {
+            tokio::task::yield_now().await;
+        }
+    }
+    // Only a relay may skip who may lose messages.
+    assert!(refused == 60 || (kind, delivery) == ("relay", "at_most_once"));
+    drop(source);
+    factory.close(Duration::from_secs(1)).await;
+    if let Some(relay) = relay {
+        relay.abort();
+    }
 }
 
 /// Longer than anything here takes on a loaded machine.

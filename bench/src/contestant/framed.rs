@@ -18,7 +18,7 @@ use crate::socket::{AsyncDuplex, Connection, Listener};
 const CHANNEL: usize = 1024;
 
 /// Receives the run through a [`FramedRead`] with a read buffer of this size; confirms with the count.
-pub fn receive(flavor: Flavor, buffer: usize, course: &Course, stage: &mut Stage) -> Result<u64> {
+pub fn receive(flavor: Flavor, buffer: usize, course: &Course, stage: Stage) -> Result<Checker> {
     let listener = Listener::bind(&course.address)?;
     stage.announce(&listener.address()?)?;
     let connection = listener.accept()?;
@@ -35,7 +35,7 @@ pub fn receive(flavor: Flavor, buffer: usize, course: &Course, stage: &mut Stage
         socket.write_u64_le(checker.seen()).await?;
         socket.flush().await?;
         dismissal.await?;
-        Ok(checker.seen())
+        Ok(checker)
     })
 }
 
@@ -55,6 +55,7 @@ where
 
         let stopwatch = Stopwatch::start();
         for sequence in 0..count {
+            payloads.yielding(sequence).await;
             if messages.send(payloads.make(sequence)).await.is_err() {
                 break; // the writer failed and says why
             }

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use anyhow::{Result, ensure};
 
 use super::{Contestant, Course};
+use crate::address::Transport;
 use crate::child::Stage;
 use crate::frame::{self, HEADER};
 use crate::measure::{Sent, Stopwatch};
@@ -30,30 +31,16 @@ impl Contestant for RawBatch {
         "a blocking socket, 128 KiB of frames in one write: the limit"
     }
 
-    fn receive(&self, course: &Course, stage: &mut Stage) -> Result<u64> {
-        let listener = Listener::bind(&course.address)?;
-        stage.announce(&listener.address()?)?;
-        let mut socket = listener.accept()?.blocking();
+    fn is_paced(&self) -> bool {
+        false
+    }
 
-        let mut checker = Checker::new(course);
-        let mut buffer = vec![0; 2 * BATCH.max(HEADER + course.size)];
-        let mut filled = 0;
-        while !checker.is_done() {
-            let read = socket.read(&mut buffer[filled..])?;
-            ensure!(read > 0, "the sender left after {}", checker.seen());
-            filled += read;
-            let mut rest = &buffer[..filled];
-            while let Some((payload, after)) = frame::split_first(rest) {
-                checker.check(payload)?;
-                rest = after;
-            }
-            let walked = filled - rest.len();
-            buffer.copy_within(walked..filled, 0);
-            filled -= walked;
-        }
-        socket.write_all(&checker.seen().to_le_bytes())?;
-        stage.dismissal().blocking_recv()?;
-        Ok(checker.seen())
+    fn carries(&self, _transport: Transport) -> bool {
+        true
+    }
+
+    fn receive(&self, course: &Course, stage: Stage) -> Result<Checker> {
+        receive(course, stage)
     }
 
     fn send(&self, course: &Course) -> Result<Sent> {
@@ -66,7 +53,7 @@ impl Contestant for RawBatch {
         while !sequences.is_empty() {
             let mut stamped = 0;
             for (frame, sequence) in batch.chunks_exact_mut(frame).zip(&mut sequences) {
-                frame::stamp(frame, sequence);
+                frame::stamp(frame, sequence, 0);
                 stamped += frame.len();
             }
             socket.write_all(&batch[..stamped])?;
@@ -75,4 +62,31 @@ impl Contestant for RawBatch {
         socket.read_exact(&mut confirmed)?;
         Ok(stopwatch.stop(u64::from_le_bytes(confirmed)))
     }
+}
+
+/// Receives frames that are written in any pieces; confirms with the count.
+pub fn receive(course: &Course, stage: Stage) -> Result<Checker> {
+    let listener = Listener::bind(&course.address)?;
+    stage.announce(&listener.address()?)?;
+    let mut socket = listener.accept()?.blocking();
+
+    let mut checker = Checker::new(course);
+    let mut buffer = vec![0; 2 * BATCH.max(HEADER + course.size)];
+    let mut filled = 0;
+    while !checker.is_done() {
+        let read = socket.read(&mut buffer[filled..])?;
+        ensure!(read > 0, "the sender left after {}", checker.seen());
+        filled += read;
+        let mut rest = &buffer[..filled];
+        while let Some((payload, after)) = frame::split_first(rest) {
+            checker.check(payload)?;
+            rest = after;
+        }
+        let walked = filled - rest.len();
+        buffer.copy_within(walked..filled, 0);
+        filled -= walked;
+    }
+    socket.write_all(&checker.seen().to_le_bytes())?;
+    stage.dismissal().blocking_recv()?;
+    Ok(checker)
 }

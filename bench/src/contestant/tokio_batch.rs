@@ -9,6 +9,7 @@ use tokio_util::codec::{FramedWrite, LengthDelimitedCodec};
 use super::{Contestant, Course, framed};
 use crate::child::Stage;
 use crate::measure::Sent;
+use crate::payload::Checker;
 use crate::runtime::Flavor;
 
 pub const ENTRIES: &[&dyn Contestant] = &[
@@ -44,7 +45,7 @@ impl Contestant for TokioBatch {
         self.about
     }
 
-    fn receive(&self, course: &Course, stage: &mut Stage) -> Result<u64> {
+    fn receive(&self, course: &Course, stage: Stage) -> Result<Checker> {
         framed::receive(self.flavor, BUFFER, course, stage)
     }
 

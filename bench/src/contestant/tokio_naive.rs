@@ -7,6 +7,7 @@ use tokio_util::codec::{FramedWrite, LengthDelimitedCodec};
 use super::{Contestant, Course, framed};
 use crate::child::Stage;
 use crate::measure::Sent;
+use crate::payload::Checker;
 use crate::runtime::Flavor;
 
 pub const NAME: &str = "tokio-naive";
@@ -27,7 +28,7 @@ impl Contestant for TokioNaive {
         "mpsc and LengthDelimitedCodec on two workers, a flush after each message"
     }
 
-    fn receive(&self, course: &Course, stage: &mut Stage) -> Result<u64> {
+    fn receive(&self, course: &Course, stage: Stage) -> Result<Checker> {
         framed::receive(Flavor::MultiThread, READ_BUFFER, course, stage)
     }
 

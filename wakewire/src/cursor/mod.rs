@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
+#[cfg(test)]
+pub(crate) use self::log::InMemory;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::log::any_file;
 use self::log::{Entry, LONGEST, Log};

@@ -328,6 +328,30 @@ mod tests {
         machine.connected(now);
         machine.released(now);
         assert_eq!((machine.failures(), machine.wait(now)), (1, Duration::ZERO));
+        machine.lost(&config, Redial::AtOnce, now, 0.5);
+        assert_eq!(machine.failures(), 1, "it is gone already");
+    }
+
+    #[test]
+    fn closed_on_purpose_after_five_seconds_it_was_a_good_connection() {
+        let (config, now) = (steady(), Instant::now());
+        let mut machine = Machine::new(u32::MAX);
+        fail(&mut machine, &config, now);
+        machine.connected(now);
+        machine.released(now + HEALTHY_AFTER);
+        assert_eq!(machine.failures(), 0);
+    }
+
+    #[test]
+    fn a_pause_that_no_clock_can_express_is_a_year() {
+        let now = Instant::now();
+        let config = LazyConfig {
+            retry_delay: Duration::MAX,
+            max_retry_delay: Duration::MAX,
+            ..steady()
+        };
+        let year = Duration::from_secs(31_536_000);
+        assert_eq!(fail(&mut Machine::new(u32::MAX), &config, now), year);
     }
 
     /// Every value a literal can hold, the senseless ones included.

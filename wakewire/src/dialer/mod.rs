@@ -233,4 +233,37 @@ mod tests {
         dialer.attempt(hang).await.unwrap_err();
         assert_eq!(dialer.next_attempt_in(), Duration::from_millis(100));
     }
+
+    async fn up() -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_lost_at_once_is_a_failure() {
+        let mut dialer = Dialer::new(steady());
+        dialer.attempt(up).await.unwrap();
+        dialer.lost(Redial::AtOnce);
+        assert_eq!(dialer.failures(), 1);
+        assert_eq!(dialer.next_attempt_in(), Duration::from_millis(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_closed_cannot_be_lost() {
+        let mut dialer = Dialer::new(steady());
+        dialer.attempt(up).await.unwrap();
+        dialer.released();
+        dialer.lost(Redial::AtOnce);
+        assert_eq!(dialer.failures(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_permanent_error_nothing_is_tried_until_somebody_asks() {
+        let mut dialer = Dialer::new(steady());
+        dialer.failed(&SinkError::Closed(Failure::new("")));
+        assert!(dialer.is_parked());
+        assert!(dialer.next_attempt_in() >= Duration::from_secs(45));
+        dialer.unpark();
+        assert!(!dialer.is_parked());
+        assert_eq!(dialer.next_attempt_in(), Duration::from_millis(100));
+    }
 }

@@ -158,8 +158,8 @@ impl SinkError {
         )
     }
 
-    /// Makes the error for a message that a service does not take; the message comes back in it.
-    pub(crate) fn refused(refusal: Refusal, failure: Failure, message: Message) -> Self {
+    /// Makes the error for a message that a service does not take.
+    pub(crate) fn refused(refusal: Refusal, failure: Failure) -> Self {
         let failure = failure.phase(Phase::Accept).because(refusal.to_string());
         match refusal {
             Refusal::TooLarge { .. } => Self::MessageTooLarge(
@@ -173,7 +173,6 @@ impl SinkError {
             ),
             Refusal::LongField { .. } => Self::SendFailed(failure.hint("put it into the payload")),
         }
-        .returning(message)
     }
 
     const fn what(&self) -> &'static str {

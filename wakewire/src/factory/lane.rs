@@ -1,5 +1,7 @@
 //! The link of a relay or direct service.
 
+use std::sync::Arc;
+
 use super::SinkFactory;
 use super::place::reachable;
 use crate::domain::Admission;
@@ -20,9 +22,10 @@ impl SinkFactory {
     ) -> Result<Link, SinkError> {
         let target = reachable(name, config)?;
         let endpoint = target.endpoint();
+        let service: Arc<str> = name.into();
         let link = LinkConfig {
-            service: name.into(),
-            asks_for: name.into(),
+            asks_for: Arc::clone(&service),
+            service,
             endpoint: endpoint.to_string().into(),
             checksummed: endpoint.is_checksummed(),
             limits: Limits {

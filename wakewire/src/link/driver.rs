@@ -45,14 +45,14 @@ pub(super) async fn run(shared: Arc<Shared>) {
 /// The existence of the driver; when it ends, however it ends, the lane knows.
 struct Running<'a> {
     shared: &'a Shared,
-    dialer: Dialer,
+    dialer: Box<Dialer>,
     asleep: bool,
 }
 
 impl<'a> Running<'a> {
     fn start(shared: &'a Shared) -> Self {
         let kept = shared.dialer.lock().take();
-        let dialer = kept.unwrap_or_else(|| Dialer::new(shared.config.lazy.clone()));
+        let dialer = kept.unwrap_or_else(|| dialer(shared));
         Self {
             shared,
             dialer,
@@ -68,10 +68,7 @@ impl<'a> Running<'a> {
             return false;
         }
         self.asleep = true;
-        *self.shared.dialer.lock() = Some(std::mem::replace(
-            &mut self.dialer,
-            Dialer::new(self.shared.config.lazy.clone()),
-        ));
+        *self.shared.dialer.lock() = Some(std::mem::replace(&mut self.dialer, dialer(self.shared)));
         lane.running = false;
         lane.parked = false;
         lane.outbox.shrink();
@@ -82,6 +79,10 @@ impl<'a> Running<'a> {
         self.shared.changed.notify_waiters();
         true
     }
+}
+
+fn dialer(shared: &Shared) -> Box<Dialer> {
+    Box::new(Dialer::new(shared.config.lazy.clone()))
 }
 
 impl Drop for Running<'_> {

@@ -1,7 +1,11 @@
 //! What a link knows of itself: its outbox, its phase, and who waits for what. No I/O, no clock.
 
+use std::sync::Arc;
+
+use crate::atomic::{AtomicBool, Ordering};
+use crate::domain::Admission;
 use crate::error::{Failure, Phase as ErrorPhase, SinkError};
-use crate::message::Message;
+use crate::message::{Message, MessageRef};
 use crate::outbox::{Appended, Fate, Ledger, Outbox, Teller};
 
 /// Where a link is on its way to its peer.
@@ -24,6 +28,8 @@ pub(crate) enum Phase {
 pub(super) struct Lane {
     pub(super) outbox: Outbox,
     phase: Phase,
+    /// Whether the phase is `Up`, for those who ask before each message and need no lock for it.
+    up: Arc<AtomicBool>,
     /// A driver task exists.
     pub(super) running: bool,
     /// The driver waits to be told that there is something to do.
@@ -71,10 +77,11 @@ pub(super) enum Offer {
 }
 
 impl Lane {
-    pub(super) const fn new(outbox: Outbox) -> Self {
+    pub(super) fn new(outbox: Outbox) -> Self {
         Self {
             outbox,
             phase: Phase::Asleep,
+            up: Arc::default(),
             running: false,
             parked: false,
             waiters: 0,
@@ -100,8 +107,14 @@ impl Lane {
         let changes = self.phase != phase && self.phase != Phase::Closed;
         if changes {
             self.phase = phase;
+            self.up.store(phase == Phase::Up, Ordering::Release);
         }
         changes
+    }
+
+    /// Returns what says whether the phase is `Up`.
+    pub(super) fn up(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.up)
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -117,12 +130,12 @@ impl Lane {
 
     /// Takes a message over if the link's state and the outbox's room allow.
     #[inline]
-    pub(super) fn offer(&mut self, message: &Message) -> Offer {
+    pub(super) fn offer(&mut self, message: &MessageRef<'_>) -> Offer {
         if self.closing || self.lost {
             self.refused += 1;
             return Offer::Refused;
         }
-        match self.outbox.append(message) {
+        match self.outbox.append(*message) {
             Appended::Accepted | Appended::Dropped => Offer::Taken,
             Appended::Full if self.outbox.rejects() => {
                 self.refused += 1;
@@ -132,9 +145,28 @@ impl Lane {
         }
     }
 
+    /// Takes over further messages, after one was taken; stops at the first that does not pass or does not fit. Returns
+    /// how many.
+    pub(super) fn take_more<'a>(
+        &mut self,
+        messages: impl Iterator<Item = &'a Message>,
+        admission: &Admission,
+    ) -> usize {
+        messages
+            .map(MessageRef::from)
+            .take_while(|message| {
+                admission.check(message).is_ok() && self.outbox.append(*message) != Appended::Full
+            })
+            .count()
+    }
+
     /// Takes a message over as [`offer`](Self::offer) does, and has its fate told; the teller stays where it is if the
     /// message is not taken.
-    pub(super) fn offer_awaited(&mut self, message: &Message, tell: &mut Option<Teller>) -> Offer {
+    pub(super) fn offer_awaited(
+        &mut self,
+        message: &MessageRef<'_>,
+        tell: &mut Option<Teller>,
+    ) -> Offer {
         if self.outbox.has_enough_awaited() && !self.closing && !self.lost {
             if self.outbox.rejects() {
                 self.refused += 1;
@@ -234,7 +266,7 @@ impl Lane {
             self.outbox.give_up()
         };
         self.outbox.shrink();
-        self.phase = Phase::Closed;
+        self.enter(Phase::Closed);
         left
     }
 }

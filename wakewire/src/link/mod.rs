@@ -20,6 +20,7 @@ mod spooled;
 mod syncing;
 mod waiter;
 
+use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -33,11 +34,12 @@ use self::lane::{Lane, Offer};
 pub(crate) use self::lane::{Phase, Snapshot};
 use self::spooled::Spooled;
 use self::waiter::{Waiter, until};
+use crate::atomic::{AtomicBool, Ordering};
 use crate::backoff::LazyConfig;
 use crate::dialer::Dialer;
 use crate::domain::Admission;
 use crate::error::{Failure, SinkError, TrySendError};
-use crate::message::Message;
+use crate::message::{Message, MessageRef};
 use crate::outbox::{Ledger, Limits, Outbox};
 use crate::randomness::random;
 use crate::transport::dial::Dial;
@@ -64,6 +66,7 @@ pub(crate) struct LinkConfig {
 /// A sink's outbox and the task that empties it.
 pub(crate) struct Link {
     shared: Arc<Shared>,
+    up: Arc<AtomicBool>,
 }
 
 /// What callers and the driver share.
@@ -72,9 +75,9 @@ struct Shared {
     dial: Box<dyn Dial>,
     lane: Mutex<Lane>,
     /// Where what is accepted is written first.
-    spooled: Option<Spooled>,
-    /// Lies here while no driver runs, so that failures are remembered over a sleep.
-    dialer: Mutex<Option<Dialer>>,
+    spooled: Option<Box<Spooled>>,
+    /// Lies here while no driver runs, so that failures are remembered over a sleep; none before the first driver.
+    dialer: Mutex<Option<Box<Dialer>>>,
     /// There is something for the driver to do.
     owed: Notify,
     /// Room, delivery or state have changed; only told while somebody waits.
@@ -100,11 +103,13 @@ impl Link {
         if let Ok(handle) = Handle::try_current() {
             runtime.get_or_init(|| handle);
         }
+        let lane = Lane::new(outbox);
         Self {
+            up: lane.up(),
             shared: Arc::new(Shared {
-                lane: Mutex::new(Lane::new(outbox)),
-                spooled,
-                dialer: Mutex::new(Some(Dialer::new(config.lazy.clone()))),
+                lane: Mutex::new(lane),
+                spooled: spooled.map(Box::new),
+                dialer: Mutex::new(None),
                 dial,
                 owed: Notify::new(),
                 changed: Notify::new(),
@@ -125,6 +130,12 @@ impl Link {
         self.shared.lane.lock().snapshot()
     }
 
+    /// Returns whether a greeted connection stands.
+    #[inline]
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
     /// Returns the state alone.
     pub(crate) fn phase(&self) -> Phase {
         self.shared.lane.lock().phase()
@@ -138,50 +149,64 @@ impl Link {
     /// Takes the message over, or says at once why not.
     #[inline]
     pub(crate) fn try_accept(&self, message: Message) -> Result<(), TrySendError> {
+        if let Some(spooled) = &self.shared.spooled {
+            return self.try_accept_spooled(spooled, message);
+        }
+        match self.try_take(&MessageRef::from(&message), Lane::offer) {
+            Ok(()) => Ok(()),
+            Err(NotTaken::WouldWait) => Err(TrySendError::WouldWait(message)),
+            Err(NotTaken::Refused(error)) => Err(TrySendError::Refused(error.returning(message))),
+        }
+    }
+
+    /// The same for a message in somebody else's memory; it is copied where it has to wait or comes back.
+    #[inline]
+    pub(crate) fn try_accept_ref(&self, message: &MessageRef<'_>) -> Result<(), TrySendError> {
+        if let Some(spooled) = &self.shared.spooled {
+            return self.try_accept_spooled(spooled, message.to_message());
+        }
         self.try_take(message, Lane::offer)
+            .map_err(|not_taken| match not_taken {
+                NotTaken::WouldWait => TrySendError::WouldWait(message.to_message()),
+                NotTaken::Refused(error) => {
+                    TrySendError::Refused(error.returning(message.to_message()))
+                }
+            })
     }
 
     #[inline]
     fn try_take(
         &self,
-        message: Message,
-        offer: impl FnOnce(&mut Lane, &Message) -> Offer,
-    ) -> Result<(), TrySendError> {
+        message: &MessageRef<'_>,
+        offer: impl FnOnce(&mut Lane, &MessageRef<'_>) -> Offer,
+    ) -> Result<(), NotTaken> {
         let shared = &self.shared;
-        if let Some(spooled) = &shared.spooled {
-            return self.try_accept_spooled(spooled, message);
-        }
-        if let Err(refusal) = shared.config.admission.check(&message) {
+        if let Err(refusal) = shared.config.admission.check(message) {
             shared.lane.lock().refused += 1;
-            return Err(TrySendError::Refused(SinkError::refused(
-                refusal,
-                shared.failure(),
-                message,
-            )));
+            let error = SinkError::refused(refusal, shared.failure());
+            return Err(NotTaken::Refused(error));
         }
         let mut lane = shared.lane.lock();
         if !lane.running && shared.runtime().is_none() {
             // Before it is accepted: nobody could deliver it.
             lane.refused += 1;
-            return Err(TrySendError::Refused(
-                shared.no_runtime().returning(message),
-            ));
+            return Err(NotTaken::Refused(shared.no_runtime()));
         }
-        match offer(&mut lane, &message) {
+        match offer(&mut lane, message) {
             Offer::Taken if lane.needs_nobody() => Ok(()),
-            Offer::Taken => shared.wake(lane).map_err(TrySendError::Refused),
+            Offer::Taken => shared.wake(lane).map_err(NotTaken::Refused),
             // After a `disconnect()` that left something, nothing would ever leave a full outbox otherwise.
-            Offer::WouldWait if lane.running => Err(TrySendError::WouldWait(message)),
+            Offer::WouldWait if lane.running => Err(NotTaken::WouldWait),
             Offer::WouldWait => match shared.wake(lane) {
-                Ok(()) => Err(TrySendError::WouldWait(message)),
-                Err(error) => Err(TrySendError::Refused(error.returning(message))),
+                Ok(()) => Err(NotTaken::WouldWait),
+                Err(error) => Err(NotTaken::Refused(error)),
             },
             Offer::Refused => {
                 let mut error = lane.refusal(shared.failure());
                 if !lane.running && !lane.closing {
                     error = shared.wake(lane).err().unwrap_or(error);
                 }
-                Err(TrySendError::Refused(error.returning(message)))
+                Err(NotTaken::Refused(error))
             }
         }
     }
@@ -200,8 +225,8 @@ impl Link {
 
     async fn take(
         &self,
-        mut message: Message,
-        mut offer: impl FnMut(&mut Lane, &Message) -> Offer,
+        message: Message,
+        mut offer: impl FnMut(&mut Lane, &MessageRef<'_>) -> Offer,
     ) -> Result<(), SinkError> {
         let deadline = Instant::now().checked_add(self.shared.config.lazy.wait_timeout);
         let waiter = Waiter::new(&self.shared);
@@ -209,11 +234,11 @@ impl Link {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            message = match self.try_take(message, &mut offer) {
+            match self.try_take(&MessageRef::from(&message), &mut offer) {
                 Ok(()) => return Ok(()),
-                Err(TrySendError::Refused(error)) => return Err(error),
-                Err(TrySendError::WouldWait(message)) => message,
-            };
+                Err(NotTaken::Refused(error)) => return Err(error.returning(message)),
+                Err(NotTaken::WouldWait) => {}
+            }
             if !until(deadline, changed).await {
                 let mut lane = waiter.shared.lane.lock();
                 lane.refused += 1;
@@ -231,15 +256,34 @@ impl Link {
         if let Some(spooled) = &self.shared.spooled {
             return self.accept_spooled(spooled, messages, &mut None).await;
         }
-        let mut messages = messages.into_iter();
-        while let Some(message) = messages.next() {
-            let sent = match self.try_accept(message) {
-                Ok(()) => Ok(()),
-                Err(TrySendError::Refused(error)) => Err(error),
-                Err(TrySendError::WouldWait(message)) => self.accept(message).await,
+        let mut rest = VecDeque::from(messages);
+        while let Some(first) = rest.front() {
+            let mut taken = 0;
+            let tried = self.try_take(&first.into(), |lane, first| {
+                let offer = lane.offer(first);
+                if offer == Offer::Taken {
+                    taken = 1 + lane.take_more(
+                        rest.iter().take(BATCH).skip(1),
+                        &self.shared.config.admission,
+                    );
+                }
+                offer
+            });
+            rest.drain(..taken);
+            let waits = match tried {
+                Ok(()) => continue,
+                Err(NotTaken::Refused(error)) => Err(error),
+                Err(NotTaken::WouldWait) => Ok(()),
+            };
+            let Some(first) = rest.pop_front() else {
+                return waits;
+            };
+            let sent = match waits {
+                Ok(()) => self.accept(first).await,
+                Err(error) => Err(error.returning(first)),
             };
             if let Err(error) = sent {
-                return Err(error.returning_rest(messages.collect()));
+                return Err(error.returning_rest(rest.into()));
             }
         }
         Ok(())
@@ -294,6 +338,16 @@ impl Link {
             .wait_until(within, |lane| lane.outbox.is_settled(last))
             .await
     }
+}
+
+/// As many messages of a batch are taken over under one lock: enough that it costs nothing, few enough that the driver and
+/// other senders do not wait for it.
+const BATCH: usize = 64;
+
+/// Why a message was not taken over.
+enum NotTaken {
+    WouldWait,
+    Refused(SinkError),
 }
 
 impl Shared {

@@ -168,17 +168,16 @@ impl Link {
         let shared = &self.shared;
         let refusals = messages
             .iter()
-            .map(|message| shared.config.admission.check(message).err());
+            .map(|message| shared.config.admission.check(&message.into()).err());
         let fit = refusals.clone().take_while(Option::is_none).count();
         if fit == 0 {
             shared.lane.lock().refused += 1;
-            let refusal = refusals.into_iter().next().flatten().zip(messages.first());
-            return Err(Unkept::Refused(match refusal {
-                Some((refusal, message)) => {
-                    SinkError::refused(refusal, shared.failure(), message.clone())
-                }
-                None => SinkError::SendFailed(shared.failure()),
-            }));
+            return Err(Unkept::Refused(
+                match refusals.into_iter().next().flatten() {
+                    Some(refusal) => SinkError::refused(refusal, shared.failure()),
+                    None => SinkError::SendFailed(shared.failure()),
+                },
+            ));
         }
         let Some(runtime) = shared.runtime() else {
             shared.lane.lock().refused += 1;

@@ -25,7 +25,7 @@ use self::doubt::Doubt;
 pub use self::ledger::{Dropped, Ledger};
 use self::segment::Segment;
 use crate::delivery::{Delivery, WhenFull};
-use crate::message::Message;
+use crate::message::MessageRef;
 use crate::wire::frame::{encode_message, encoded_length};
 use crate::wire::run::Run;
 use crate::wire::{ProtocolError, SessionId};
@@ -172,7 +172,8 @@ impl Outbox {
 
     /// Rule P1: takes a message over, if there is room.
     #[inline]
-    pub(crate) fn append(&mut self, message: &Message) -> Appended {
+    pub(crate) fn append<'a>(&mut self, message: impl Into<MessageRef<'a>>) -> Appended {
+        let message = message.into();
         let length = encoded_length(message);
         let mut outcome = Appended::Accepted;
         if !self.has_room(length) {
@@ -213,9 +214,6 @@ impl Outbox {
             return false;
         }
         let mut taken = 0;
-        if self.cursor >= self.tail_first {
-            self.seal();
-        }
         let mut index = self
             .sealed
             .partition_point(|segment| segment.last() < self.cursor);

@@ -17,9 +17,6 @@ impl Outbox {
 
     /// Gives up the oldest messages that are not under way, until there is room or none is left.
     pub(super) fn drop_oldest(&mut self, length: usize) {
-        if self.cursor >= self.tail_first {
-            self.seal();
-        }
         while !self.has_room(length) {
             let index = self
                 .sealed

@@ -13,6 +13,7 @@ use crate::delivery::{Delivery, WhenFull};
 use crate::message::Message;
 use crate::wire::SessionId;
 use crate::wire::frame::{encode_message, encoded_length};
+use crate::wire::run::Run;
 use crate::wire::scan::{Piece, Scanner};
 
 /// Where a numbered message is.
@@ -575,4 +576,221 @@ fn where_frames_get_lost_a_confirmation_ends_the_doubt_for_flush_and_not_for_the
         assert_eq!(doubt.wrote(4, 5, 2), if loses { 0 } else { 2 });
         assert!(!doubt.is_open(5));
     }
+}
+
+/// Frames `first..=last` as an earlier life wrote them.
+fn written(first: u64, last: u64) -> Run {
+    let mut bytes = BytesMut::new();
+    for sequence in first..=last {
+        encode_message(&Message::new("x"), sequence, false, &mut bytes);
+    }
+    Run::new(first, last, bytes.freeze())
+}
+
+#[test]
+fn the_log_grows_by_pieces_twice_as_large_which_it_fills() {
+    let mut outbox = outbox(9999, Delivery::AtLeastOnce, WhenFull::Block);
+    let overhead = encoded_length(&Message::default());
+    let message = Message::new(vec![0; 64 - overhead]);
+    for _ in 0..(4 + 8 + 16) * 1024 / 64 {
+        outbox.append(&message);
+    }
+    let mut pieces = Vec::new();
+    outbox.take(usize::MAX, &mut pieces);
+    let lengths: Vec<_> = pieces.iter().map(Bytes::len).collect();
+    assert_eq!(lengths, [4 * 1024, 8 * 1024, 16 * 1024]);
+}
+
+#[test]
+fn a_recovered_outbox_owes_what_an_earlier_life_wrote_and_goes_on_behind_it() {
+    let length = encoded_length(&Message::new("x"));
+    let limits = Limits {
+        messages: 9,
+        bytes: 4 * length,
+        delivery: Delivery::AtLeastOnce,
+        when_full: WhenFull::Block,
+        checksummed: false,
+        loses_frames: false,
+    };
+    let runs = vec![written(3, 4), written(5, 5)];
+    let mut outbox = Outbox::recovered(SessionId(1), limits, (2, 6), runs);
+    assert_eq!((outbox.first_owed(), outbox.last()), (3, 5));
+    assert_eq!(outbox.largest_frame(), length);
+    let ledger = outbox.ledger();
+    assert_eq!((ledger.accepted, ledger.waiting), (3, 3));
+    assert_eq!(take(&mut outbox), [3, 4, 5]);
+    append(&mut outbox, 1);
+    assert_eq!(outbox.append(&Message::new("x")), Appended::Full, "bytes");
+    assert_eq!(take(&mut outbox), [6]);
+    assert_eq!(outbox.acknowledged(6), Ok(4));
+}
+
+#[test]
+fn a_peer_may_acknowledge_what_an_earlier_life_sent() {
+    let limits = outbox(9, Delivery::AtLeastOnce, WhenFull::Block).limits;
+    let mut outbox = Outbox::recovered(SessionId(1), limits, (2, 5), vec![written(3, 4)]);
+    assert!(outbox.welcomed(3, 5).is_err());
+    outbox.welcomed(3, 4).unwrap();
+    assert_eq!(outbox.first_owed(), 4);
+    assert!(!outbox.has_unsent());
+}
+
+#[test]
+fn of_many_messages_those_are_taken_over_for_which_there_is_room() {
+    let mut outbox = outbox(5, Delivery::AtLeastOnce, WhenFull::Block);
+    append(&mut outbox, 2);
+    let messages = vec![Message::new("x"); 9];
+    let length = encoded_length(&messages[0]);
+    assert_eq!(outbox.append_run(&messages), (3, 3 * length));
+    assert_eq!(outbox.newest(3 * length), written(3, 5).bytes);
+    assert_eq!(outbox.append_run(&messages), (0, 0));
+    assert_eq!(take(&mut outbox), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn messages_that_are_taken_over_together_lie_in_one_piece_of_memory() {
+    let mut outbox = outbox(99, Delivery::AtLeastOnce, WhenFull::Block);
+    let overhead = encoded_length(&Message::default());
+    // The first piece of memory has 4 KiB: three of these go into it, and seven do not.
+    let kilobyte = vec![Message::new(vec![0; 1024 - overhead]); 7];
+    assert_eq!(outbox.append_run(&kilobyte[..1]), (1, 1024));
+    assert_eq!(outbox.append_run(&kilobyte[..3]), (3, 3 * 1024));
+    assert_eq!(outbox.append_run(&kilobyte), (7, 7 * 1024));
+    assert_eq!(outbox.newest(7 * 1024).len(), 7 * 1024);
+    let large = vec![Message::new(vec![0; 64 * 1024 - overhead]); 4];
+    assert_eq!(outbox.append_run(&large), (2, 128 * 1024), "and no more");
+    let mut pieces = Vec::new();
+    outbox.take(usize::MAX, &mut pieces);
+    let lengths: Vec<_> = pieces.iter().map(Bytes::len).collect();
+    assert_eq!(lengths, [4 * 1024, 7 * 1024, 128 * 1024]);
+}
+
+#[test]
+fn what_is_held_back_is_handed_out_when_it_is_ready_and_not_before() {
+    let mut outbox = outbox(9, Delivery::AtLeastOnce, WhenFull::Block);
+    append(&mut outbox, 1);
+    outbox.hold_back();
+    append(&mut outbox, 2);
+    assert_eq!(outbox.closed_up(), 3);
+    append(&mut outbox, 1);
+    assert_eq!(take(&mut outbox), [], "1 lies in one piece with 3");
+    outbox.ready(3);
+    outbox.ready(2);
+    assert_eq!(take(&mut outbox), [1, 2, 3]);
+    assert!(!outbox.has_unsent());
+    outbox.ready(4);
+    assert_eq!(take(&mut outbox), [4]);
+}
+
+#[test]
+fn what_is_taken_back_was_never_accepted() {
+    let mut outbox = outbox(9, Delivery::AtLeastOnce, WhenFull::Block);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    for _ in 0..5 {
+        append(&mut outbox, 1);
+        let (sequence, told) = (outbox.last(), Arc::clone(&told));
+        outbox.await_last(Box::new(move |fate| told.lock().push((sequence, fate))));
+        if outbox.last() == 4 {
+            outbox.closed_up();
+        }
+    }
+    // In the middle of the piece 1..=4, with the piece 5 behind it.
+    outbox.retract(2);
+    assert_eq!(outbox.last(), 2);
+    assert_eq!(outbox.ledger().accepted, 2);
+    assert_eq!(outbox.sealed_bytes, written(1, 2).bytes.len());
+    outbox.retract(2);
+    append(&mut outbox, 1);
+    assert_eq!(take(&mut outbox), [1, 2, 3]);
+    assert_eq!(outbox.acknowledged(3), Ok(3));
+    let delivered = [(1, Fate::Delivered), (2, Fate::Delivered)];
+    assert_eq!(*told.lock(), delivered, "and nobody is told of it here");
+    assert!(outbox.is_empty());
+    assert_eq!(outbox.sealed_bytes, 0);
+}
+
+#[test]
+fn what_a_spool_keeps_is_told_as_kept() {
+    let mut outbox = outbox(9, Delivery::AtLeastOnce, WhenFull::Block);
+    append(&mut outbox, 1);
+    let told = Arc::new(Mutex::new(None));
+    let teller = Arc::clone(&told);
+    outbox.await_last(Box::new(move |fate| *teller.lock() = Some(fate)));
+    outbox.settle_as_kept();
+    assert_eq!(*told.lock(), Some(Fate::Kept));
+}
+
+#[test]
+fn as_many_may_wait_as_there_may_be_messages() {
+    let mut outbox = outbox(2, Delivery::AtLeastOnce, WhenFull::Block);
+    for enough in [false, true] {
+        append(&mut outbox, 1);
+        assert!(!outbox.has_enough_awaited());
+        outbox.await_last(Box::new(|_| ()));
+        assert_eq!(outbox.has_enough_awaited(), enough);
+    }
+}
+
+#[test]
+fn what_was_acknowledged_while_it_was_to_be_sent_again_is_not_sent_again() {
+    let mut outbox = outbox(9, Delivery::AtLeastOnce, WhenFull::Block);
+    append(&mut outbox, 3);
+    take(&mut outbox);
+    outbox.welcomed(0, 0).unwrap();
+    outbox.acknowledged(3).unwrap();
+    assert!(!outbox.has_unsent());
+    append(&mut outbox, 1);
+    assert_eq!(take(&mut outbox), [4]);
+}
+
+#[test]
+fn an_outbox_that_goes_to_sleep_empty_keeps_no_memory() {
+    let mut outbox = outbox(9999, Delivery::AtLeastOnce, WhenFull::Block);
+    append(&mut outbox, 999);
+    outbox.shrink();
+    assert_eq!(take(&mut outbox).len(), 999, "it is not empty");
+    outbox.acknowledged(999).unwrap();
+    append(&mut outbox, 1);
+    take(&mut outbox);
+    outbox.acknowledged(1000).unwrap();
+    outbox.shrink();
+    assert_eq!((outbox.tail.capacity(), outbox.sealed.capacity()), (0, 0));
+    append(&mut outbox, 1);
+    assert!(outbox.tail.capacity() < 2 * super::SMALLEST_TAIL);
+}
+
+#[test]
+fn a_ledger_adds_up_with_another_and_says_where_messages_are() {
+    let one = Ledger {
+        accepted: 127,
+        delivered: 1,
+        in_doubt: 2,
+        dropped: Dropped {
+            newest: 4,
+            oldest: 8,
+        },
+        undelivered: 16,
+        waiting: 96,
+    };
+    assert!(one.adds_up() && !one.is_complete());
+    let missing = Ledger {
+        delivered: 0,
+        ..one
+    };
+    assert!(!missing.adds_up());
+    let mut two = one;
+    two += one;
+    two += Ledger::default();
+    assert!(two.adds_up());
+    assert_eq!(
+        two.to_string(),
+        "accepted 254 = delivered 2 + in doubt 4 + dropped 24 + undelivered 32 + waiting 192"
+    );
+    assert_eq!((two.dropped.newest, two.dropped.oldest), (8, 16));
+    let complete = Ledger {
+        accepted: 3,
+        delivered: 3,
+        ..Ledger::default()
+    };
+    assert!(complete.adds_up() && complete.is_complete());
 }

@@ -12,7 +12,7 @@ use crate::wire::session::{MOST_SESSIONS, check_sequence};
 
 /// How many runs that the consumer has already are passed over in one poll, so that one consumer that attaches
 /// to a large log does not keep the others waiting.
-const MOST_PASSED: usize = 8192;
+pub(super) const MOST_PASSED: usize = 8192;
 
 /// Of how many sessions that no producer has announced it is kept what consumers say of them. After a start of the
 /// relay that is what their producers are acknowledged when they come (R1, R5); of one beyond it they send again what
@@ -117,7 +117,8 @@ impl Hub {
         for position in &hello.positions {
             if unknown(self, position.session) {
                 let left = MOST_STRANGERS.saturating_sub(self.sessions.strangers);
-                strangers -= 1;
+                // One that was known may have been forgotten for another since they were counted.
+                strangers = strangers.saturating_sub(1);
                 // The last ones were used last: they are kept.
                 if strangers >= left {
                     self.sessions.forgetful = true;
@@ -312,9 +313,17 @@ impl Hub {
         self.make_room_for_blocked(wake);
     }
 
-    /// Returns the consumers to be disconnected now (C5): they hold a full log, and made no progress for as long as
-    /// their kind may take. The shell closes them and reports them as [`Hub::lost`].
-    pub(crate) fn overdue(&self, now: Instant) -> Vec<ConnectionId> {
+    /// Returns the consumers to be disconnected now (C5): they hold the front of a full log, and made no progress for as
+    /// long as their kind may take. The shell closes them and reports them as [`Hub::lost`].
+    pub(crate) fn overdue(&mut self, now: Instant) -> Vec<ConnectionId> {
+        // What has moved to the front since, nobody has held for longer: who was sent it just now may have waited,
+        // with everything else processed, for as long as others held the log.
+        let base = self.log.base();
+        if std::mem::replace(&mut self.front_seen, base) != base
+            && let Some(since) = &mut self.full_since
+        {
+            *since = now;
+        }
         let due = self.holders().filter(|&(_, at)| at <= now);
         due.map(|(connection, _)| connection).collect()
     }

@@ -35,10 +35,12 @@ pub(crate) struct Hub {
     pub(super) connections: HashMap<ConnectionId, Role>,
     /// The producers whose run did not fit, and what it costs, in the order in which they came.
     pub(super) blocked: VecDeque<(ConnectionId, usize)>,
-    /// Since when somebody is blocked (C5).
+    /// Since when somebody is blocked and the front has not moved (C5).
     pub(super) full_since: Option<Instant>,
     /// What the relay's disk has, if it stores (S1–S4).
     pub(super) keeping: Option<Keeping>,
+    /// What was at the front when that was looked at last.
+    pub(super) front_seen: u64,
 }
 
 impl Hub {
@@ -52,6 +54,7 @@ impl Hub {
             blocked: VecDeque::new(),
             full_since: None,
             keeping: None,
+            front_seen: 0,
             config,
         }
     }
@@ -225,16 +228,14 @@ impl Hub {
         }
     }
 
-    /// Recomputes R5 for one session; says whether *acked* moved.
-    pub(super) fn settle(&mut self, origin: u32, wake: &mut Wake) -> bool {
-        let Some(session) = self.sessions.get_mut(origin) else {
-            return false;
-        };
-        let moved = session.settle(self.roster.waited());
-        if moved {
+    /// Recomputes R5 for one session.
+    pub(super) fn settle(&mut self, origin: u32, wake: &mut Wake) {
+        let waited = self.roster.waited();
+        if let Some(session) = self.sessions.get_mut(origin)
+            && session.settle(waited)
+        {
             note_producer(session, wake);
         }
-        moved
     }
 
     /// Lets go of the front until so many bytes fit; says whether they do. Nothing leaves before room is needed:

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use super::attach::MOST_STRANGERS;
+use super::attach::{MOST_PASSED, MOST_STRANGERS};
 use super::effects::{
     ConnectionId, ConsumerHello, ConsumerKey, HubConfig, Offered, Outgoing, ProducerNews, Refused,
     Wake, Welcome,
@@ -480,6 +480,41 @@ fn who_holds_a_full_log_is_overdue_after_its_deadline_c5() {
 }
 
 #[test]
+fn who_was_sent_nothing_has_its_whole_deadline_from_then_on_c5() {
+    let named = vec!["slow".to_owned()];
+    let mut relay = Relay::new(HubConfig { named, ..config() });
+    relay.producer(A, 1, 1);
+    relay.producer(B, 1, 2);
+    for (c, who) in [(3, "slow"), (4, "quick")] {
+        relay.hello(name(who), c).unwrap();
+    }
+    for q in 1..=5 {
+        relay.data(1, q, q).unwrap();
+    }
+    relay.sent(3);
+    relay.sent(4);
+    relay.ack(4, 1, 5).unwrap();
+    assert!(!relay.data(1, 6, 6).unwrap());
+    assert!(!relay.data(2, 1, 20).unwrap(), "it waits for an empty log");
+    relay.now += 60 * SECOND;
+    assert!(
+        relay.hub.overdue(relay.now).is_empty(),
+        "it has processed all"
+    );
+    relay.ack(3, 1, 5).unwrap();
+    assert!(relay.data(1, 6, 6).unwrap());
+    assert_eq!(relay.sent(4), "1d6-6");
+    assert!(
+        relay.hub.overdue(relay.now).is_empty(),
+        "it was just sent this"
+    );
+    relay.now += 9 * SECOND;
+    assert!(relay.hub.overdue(relay.now).is_empty());
+    relay.now += SECOND;
+    assert_eq!(relay.hub.overdue(relay.now), [ConnectionId(4)]);
+}
+
+#[test]
 fn what_cannot_be_kept_is_refused_with_a_reason() {
     let named = vec!["x".to_owned()];
     let mut relay = Relay::new(HubConfig { named, ..config() });
@@ -538,6 +573,27 @@ fn sessions_are_bounded_and_the_longest_idle_is_forgotten() {
     relay.lost(2);
     let welcome = relay.producer(A, 2, 4);
     assert_eq!((welcome.have, welcome.origin), (1, 4));
+}
+
+#[test]
+fn a_hello_may_cost_the_place_of_a_session_that_it_speaks_of() {
+    let mut relay = Relay::new(config());
+    relay.hub.sessions.most = 2;
+    for (session, c) in [(A, 1), (B, 2)] {
+        relay.producer(session, 5, c);
+        relay.lost(c);
+    }
+    let (unknown, other) = (SessionId(3), SessionId(4));
+    let hello = ConsumerHello {
+        positions: [unknown, A, other, B]
+            .map(|session| at(session, 4, 4))
+            .into(),
+        ..name("u")
+    };
+    relay.hello(hello, 9).unwrap();
+    assert_eq!(relay.hub.sessions.iter().count(), 2);
+    // Its producer starts where it owes, whoever has been forgotten.
+    assert_eq!(relay.producer(A, 5, 3).have, 4);
 }
 
 #[test]
@@ -612,4 +668,195 @@ fn an_onlooker_that_missed_a_name_is_told_it_again_and_nobody_else_is() {
     assert_eq!(relay.woken().0, [10]);
     assert_eq!(relay.sent(10), format!("{origin}g2"), "once, from here on");
     assert_eq!(relay.sent(11), "");
+}
+
+#[test]
+fn producers_hear_when_somebody_takes_their_messages_and_when_nobody_does() {
+    let mut relay = Relay::new(config());
+    relay.producer(A, 1, 1);
+    relay.hello(name("u"), 2).unwrap();
+    assert_eq!(relay.woken().0, [2, 1]);
+    assert_eq!(relay.news(1), Some((0, true)));
+    relay.hello(name("v"), 3).unwrap();
+    assert_eq!(relay.woken().0, [3], "nothing new for the producer");
+    relay.lost(3);
+    assert_eq!(relay.woken().0, []);
+    relay.lost(2);
+    assert_eq!(relay.woken().0, [1]);
+    assert_eq!(relay.news(1), Some((0, false)));
+}
+
+#[test]
+fn a_consumer_may_speak_of_as_many_sessions_as_there_may_be() {
+    let mut relay = Relay::new(config());
+    let all = ConsumerHello {
+        positions: vec![at(A, 0, 0); MOST_SESSIONS],
+        ..name("u")
+    };
+    assert_eq!(relay.hello(all, 1), Ok(()));
+}
+
+#[test]
+fn a_consumer_is_given_so_many_bytes_at_a_time_and_one_run_at_least_c3() {
+    let mut relay = Relay::new(config());
+    relay.producer(A, 1, 1);
+    relay.hello(name("u"), 2).unwrap();
+    assert_eq!(relay.sent(2), "1g0");
+    for q in 1..=5 {
+        assert!(relay.data(1, q, q).unwrap());
+    }
+    let mut poll = |max_bytes| {
+        let mut out = Vec::new();
+        let more = relay
+            .hub
+            .poll_consumer(ConnectionId(2), max_bytes, &mut out, &mut relay.wake);
+        (out.len(), more)
+    };
+    let frame = frames(1, 1).bytes.len();
+    assert_eq!(poll(1), (1, true));
+    assert_eq!(poll(2 * frame - 1), (1, true));
+    assert_eq!(poll(2 * frame), (2, true));
+    assert_eq!(poll(2 * frame), (1, false));
+    assert_eq!(poll(2 * frame), (0, false));
+}
+
+#[test]
+fn a_consumer_that_has_most_of_a_large_log_lets_others_have_their_turn() {
+    let runs = MOST_PASSED as u64 + 1;
+    let mut relay = Relay::new(HubConfig {
+        log_bytes: usize::MAX,
+        ..config()
+    });
+    relay.producer(A, 1, 1);
+    for q in 1..=runs {
+        let (id, run) = (ConnectionId(1), frames(q, q));
+        let offered = relay.hub.data(id, run, relay.now, &mut relay.wake);
+        assert!(matches!(offered, Ok(Offered::Taken)));
+    }
+    let has_all_but_one = ConsumerHello {
+        positions: vec![at(A, 0, runs - 1)],
+        ..name("u")
+    };
+    relay.hello(has_all_but_one, 2).unwrap();
+    let mut out = Vec::new();
+    let mut poll = || {
+        relay
+            .hub
+            .poll_consumer(ConnectionId(2), 300, &mut out, &mut relay.wake)
+    };
+    assert!(poll(), "it has not seen the end");
+    assert!(!poll());
+    let last = out.pop().unwrap();
+    assert!(matches!(last, Outgoing::Data { run, .. } if run.first == runs));
+    assert!(matches!(out[..], [Outgoing::Gap { .. }]));
+}
+
+#[test]
+fn an_acknowledgement_that_says_nothing_new_is_no_news() {
+    let mut relay = Relay::new(config());
+    relay.producer(A, 1, 1);
+    relay.hello(name("u"), 2).unwrap();
+    relay.data(1, 1, 3).unwrap();
+    relay.sent(2);
+    assert_eq!(relay.ack(2, 1, 2), Ok(true));
+    assert_eq!(relay.ack(2, 1, 2), Ok(false));
+    assert_eq!(relay.ack(2, 1, 1), Ok(false));
+    assert_eq!(relay.ack(2, 1, 3), Ok(true));
+}
+
+#[test]
+fn at_most_once_who_was_not_sent_the_front_is_overdue_and_who_has_it_is_not_c5() {
+    let mut relay = Relay::new(HubConfig {
+        at_least_once: false,
+        ..config()
+    });
+    relay.producer(A, 1, 1);
+    let has_the_front = ConsumerHello {
+        positions: vec![at(A, 0, 1)],
+        ..name("has it")
+    };
+    relay.hello(has_the_front, 2).unwrap();
+    relay.hello(name("slow"), 3).unwrap();
+    for q in 1..=5 {
+        assert!(relay.data(1, q, q).unwrap());
+    }
+    assert!(!relay.data(1, 6, 6).unwrap());
+    let due = relay.now + 10 * SECOND;
+    assert_eq!(relay.hub.overdue(due), [ConnectionId(3)]);
+}
+
+#[test]
+fn at_most_once_who_has_the_front_does_not_hold_it_r6() {
+    let mut relay = Relay::new(HubConfig {
+        at_least_once: false,
+        ..config()
+    });
+    relay.producer(A, 1, 1);
+    let has_the_front = ConsumerHello {
+        positions: vec![at(A, 0, 1)],
+        ..name("u")
+    };
+    relay.hello(has_the_front, 2).unwrap();
+    for q in 1..=6 {
+        assert!(relay.data(1, q, q).unwrap());
+    }
+    assert!(!relay.data(1, 7, 7).unwrap(), "it was not sent 2");
+}
+
+#[test]
+fn so_many_gaps_are_told_at_a_time_and_one_at_least() {
+    let mut relay = Relay::new(config());
+    for session in 1..=4 {
+        relay.producer(SessionId(session), 1, 10);
+    }
+    relay.hello(name("u"), 2).unwrap();
+    let mut poll = |max_bytes| {
+        let (mut out, c) = (Vec::new(), ConnectionId(2));
+        let more = relay
+            .hub
+            .poll_consumer(c, max_bytes, &mut out, &mut relay.wake);
+        (out.len(), more)
+    };
+    assert_eq!(poll(0), (1, true));
+    assert_eq!(poll(1), (1, true));
+    assert_eq!(poll(65), (2, false));
+}
+
+#[test]
+fn an_attached_consumer_is_told_of_a_session_that_jumps_c2() {
+    let mut relay = Relay::new(config());
+    relay.hello(name("u"), 2).unwrap();
+    relay.producer(A, 1, 1);
+    assert_eq!(relay.sent(2), "1g0");
+    assert_eq!(
+        relay.ack(2, 1, 5),
+        Err(ProtocolError::AckBeyondSent { seq: 5, sent: 0 })
+    );
+    relay.producer(A, 10, 3);
+    assert_eq!(relay.sent(2), "1g9");
+}
+
+#[test]
+fn what_is_in_the_log_waits_for_its_consumers_though_its_producer_owes_it_no_more_r1() {
+    let mut relay = Relay::new(config());
+    relay.producer(A, 1, 1);
+    relay.data(1, 1, 2).unwrap();
+    let welcome = relay.producer(A, 3, 3);
+    assert_eq!((welcome.acked, welcome.have), (0, 2));
+}
+
+#[test]
+fn nobody_inherits_what_a_forgotten_consumer_acknowledged_c4() {
+    let named = vec!["x".to_owned()];
+    let mut relay = Relay::new(HubConfig { named, ..config() });
+    relay.producer(A, 1, 1);
+    relay.data(1, 1, 3).unwrap();
+    relay.hello(name("u"), 2).unwrap();
+    relay.sent(2);
+    relay.ack(2, 1, 3).unwrap();
+    relay.lost(2);
+    relay.hello(name("v"), 3).unwrap();
+    let view = relay.hub.status();
+    assert_eq!(view.consumers[1].name.as_deref(), Some("v"));
+    assert_eq!(view.consumers[1].unacknowledged, 3);
 }

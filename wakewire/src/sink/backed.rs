@@ -9,7 +9,7 @@ use crate::domain::{Admission, PrecisionContext};
 use crate::endpoint::Endpoint;
 use crate::error::{Failure, Phase as ErrorPhase, SinkError, TrySendError};
 use crate::link::{Link, LinkConfig, Phase, Snapshot};
-use crate::message::Message;
+use crate::message::{Message, MessageRef};
 use crate::outbox::Limits;
 use crate::security::{ListenLimits, Security};
 use crate::transport::dial::Target;
@@ -77,6 +77,14 @@ pub(super) fn try_send(link: &Link, message: Message) -> Result<(), TrySendError
 
 pub(super) fn send(link: &Link, message: Message) -> Sending<'_> {
     match link.try_accept(message) {
+        Ok(()) => Sending::ready(Ok(())),
+        Err(TrySendError::Refused(error)) => Sending::ready(Err(error)),
+        Err(TrySendError::WouldWait(message)) => Sending::new(link.accept(message)),
+    }
+}
+
+pub(super) fn send_ref<'a>(link: &'a Link, message: &MessageRef<'_>) -> Sending<'a> {
+    match link.try_accept_ref(message) {
         Ok(()) => Sending::ready(Ok(())),
         Err(TrySendError::Refused(error)) => Sending::ready(Err(error)),
         Err(TrySendError::WouldWait(message)) => Sending::new(link.accept(message)),
@@ -153,8 +161,11 @@ macro_rules! link_backed {
             fn send(&self, message: $crate::Message) -> $crate::Sending<'_> {
                 $crate::sink::backed::send(&self.link, message)
             }
+            fn send_ref(&self, message: &$crate::MessageRef<'_>) -> $crate::Sending<'_> {
+                $crate::sink::backed::send_ref(&self.link, message)
+            }
             fn is_connected(&self) -> bool {
-                $crate::sink::backed::state(&self.link) == $crate::ConnectionState::Connected
+                self.link.is_up()
             }
             fn metadata(&self) -> $crate::SinkMetadata {
                 $crate::sink::backed::metadata(&self.link, $sink_type)

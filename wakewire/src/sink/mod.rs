@@ -22,7 +22,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::error::{Failure, Phase, SinkError, TrySendError};
-use crate::message::Message;
+use crate::message::{Message, MessageRef};
 
 /// Something that takes messages: the one seam between a program and its wires.
 ///
@@ -66,6 +66,42 @@ pub trait MessageSink: Send + Sync + fmt::Debug {
     ///
     /// A [`Sending`] that is pending when dropped has not accepted its message.
     fn send(&self, message: Message) -> Sending<'_>;
+
+    /// Takes over a message that lies in the caller's memory; as [`send`](Self::send), without an allocation where the
+    /// sink puts it at once where it is to wait. The default copies it into a [`Message`] first.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let directory = std::env::temp_dir().join(format!("wakewire-doc-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&directory).unwrap();
+    /// # let path = directory.join("ref.sock");
+    /// use wakewire::{MessageRef, SinkFactory};
+    ///
+    /// let text = format!("[services.ticks]\ntype = 'direct'\nendpoint = 'unix://{}'", path.display());
+    /// let factory = SinkFactory::from_config_str(&text)?;
+    /// let mut source = factory.create_source("ticks").await?;
+    /// let sink = factory.create_sink("ticks").await?;
+    /// let mut buffer = [0; 8];
+    /// for price in 3412_u64..3415 {
+    ///     buffer.copy_from_slice(&price.to_le_bytes());
+    ///     sink.send_ref(&MessageRef::new(&buffer)).await?;
+    /// }
+    /// let first = source.recv().await?.expect("not closed");
+    /// assert_eq!(first.payload, 3412_u64.to_le_bytes()[..]);
+    /// # Ok::<(), wakewire::SinkError>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); a copy of the message is in the error.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    fn send_ref(&self, message: &MessageRef<'_>) -> Sending<'_> {
+        self.send(message.to_message())
+    }
 
     /// Returns whether a connection stands right now; never blocks. A sleeping sink is not connected,
     /// and nothing is wrong with it.
@@ -192,6 +228,9 @@ pub trait MessageSink: Send + Sync + fmt::Debug {
 impl<S: MessageSink + ?Sized> MessageSink for Arc<S> {
     fn send(&self, message: Message) -> Sending<'_> {
         (**self).send(message)
+    }
+    fn send_ref(&self, message: &MessageRef<'_>) -> Sending<'_> {
+        (**self).send_ref(message)
     }
     fn is_connected(&self) -> bool {
         (**self).is_connected()

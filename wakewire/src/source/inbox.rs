@@ -12,7 +12,7 @@ use crate::cursor::Cursor;
 use crate::error::SinkError;
 use crate::wire::run::Run;
 use crate::wire::session::Position;
-use crate::wire::session::{self, MOST_SESSIONS, Positions, Side};
+use crate::wire::session::{self, Positions, Side};
 use crate::wire::{ProtocolError, SessionId};
 
 /// The bounded queue between connections and the application.
@@ -141,6 +141,7 @@ impl Inbox {
     /// to acknowledge. Progress and its acker stay the session's over all its connections.
     pub(super) fn greeted(&self, session: SessionId, first_owed: u64) -> (u64, u64, Arc<Progress>) {
         let mut state = self.state.lock();
+        state.make_room(session);
         if let Some(progress) = state.progress.get(&session) {
             let processed = progress.processed();
             state.positions.processed(session, processed);
@@ -168,6 +169,10 @@ impl Inbox {
         mut run: Run,
     ) -> Result<bool, ProtocolError> {
         let mut state = self.state.lock();
+        if state.make_room(session) {
+            // The connection goes on with a session that has been forgotten.
+            state.progress.insert(session, Arc::clone(progress));
+        }
         let verdict = state.positions.data(session, run.first, run.last)?;
         if let Some(range) = verdict.missed {
             state.push(Item::Missed { session, range }, 0);
@@ -194,6 +199,7 @@ impl Inbox {
         acker: &Arc<Acker>,
     ) -> Arc<Progress> {
         let mut state = self.state.lock();
+        state.make_room(session);
         let passed = state.positions.gap(session, after, filtered);
         let progress = state.progress_of(session, || Arc::clone(acker));
         if let Some(range) = passed.missed {
@@ -274,17 +280,30 @@ impl State {
         self.queue.push_back(item);
     }
 
-    /// Returns the progress of a session; forgets those of sessions that the positions have forgotten.
+    /// Sees to it that there is a place for this session, if it is not known; returns whether it is not.
+    fn make_room(&mut self, session: SessionId) -> bool {
+        if self.positions.get(session).is_some() {
+            return false;
+        }
+        let Self {
+            positions,
+            progress,
+            ..
+        } = self;
+        // Only a greeting tells the positions how far the application is, and a connection may last.
+        let processed = |known| progress.get(&known).map_or(0, |known| known.processed());
+        for forgotten in positions.make_room(processed) {
+            progress.remove(&forgotten);
+        }
+        true
+    }
+
+    /// Returns the progress of a session that is known.
     fn progress_of(
         &mut self,
         session: SessionId,
         acker: impl FnOnce() -> Arc<Acker>,
     ) -> Arc<Progress> {
-        if self.progress.len() > MOST_SESSIONS {
-            let positions = &self.positions;
-            self.progress
-                .retain(|&known, _| positions.get(known).is_some());
-        }
         let cursor = &self.cursor;
         let progress = self.progress.entry(session);
         Arc::clone(progress.or_insert_with(|| {
@@ -303,7 +322,70 @@ const OVERHEAD: usize = 96;
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+
     use super::*;
+    use crate::message::Message;
+    use crate::wire::frame::encode_message;
+
+    fn remembering(side: Side, most: usize) -> Inbox {
+        let inbox = Inbox::new(side);
+        inbox.state.lock().positions = Positions::bounded(side, most);
+        inbox
+    }
+
+    fn message(sequence: u64) -> Run {
+        let mut frame = BytesMut::new();
+        encode_message(&Message::new("x"), sequence, false, &mut frame);
+        Run::new(sequence, sequence, frame.freeze())
+    }
+
+    fn known(inbox: &Inbox) -> (usize, usize) {
+        let state = inbox.state.lock();
+        (state.positions.iter().count(), state.progress.len())
+    }
+
+    /// Senders come and go, on a connection to a relay that lasts, or each on its own.
+    #[test]
+    fn a_session_is_forgotten_though_nobody_said_hello_since_it_was_processed() {
+        let acker = Arc::new(Acker::default());
+        for side in [Side::Consumer, Side::Listener] {
+            let inbox = remembering(side, 8);
+            for session in (1..100).map(SessionId) {
+                let progress = match side {
+                    Side::Consumer => inbox.gap(session, 0, false, &acker),
+                    _ => inbox.greeted(session, 1).2,
+                };
+                assert!(inbox.data(session, &progress, message(1)).unwrap());
+                progress.confirm(1, None).unwrap();
+            }
+            assert_eq!(known(&inbox), (8, 8), "{side:?}");
+            assert_eq!(inbox.positions().len(), 8);
+        }
+    }
+
+    #[test]
+    fn of_a_session_that_was_forgotten_on_its_connection_nothing_is_confirmed_in_vain() {
+        let acker = Arc::new(Acker::default());
+        let inbox = remembering(Side::Consumer, 1);
+        let (session, other) = (SessionId(1), SessionId(2));
+        let progress = inbox.gap(session, 4, false, &acker);
+        inbox.gap(other, 7, false, &acker);
+        assert_eq!(known(&inbox), (1, 1));
+        // the connection goes on with what it knows of it
+        assert!(inbox.data(session, &progress, message(5)).unwrap());
+        progress.confirm(5, None).unwrap();
+        let position = Position {
+            session,
+            processed: 5,
+            have: 5,
+        };
+        assert_eq!(inbox.positions(), [position]);
+        // once more, and this time a new connection hears of it
+        inbox.gap(other, 7, false, &acker);
+        let again = inbox.gap(session, 3, false, &acker);
+        assert_eq!(again.processed(), 3, "what was sent before may come again");
+    }
 
     #[test]
     fn what_was_missed_takes_room_as_well() {

@@ -303,7 +303,10 @@ impl MessageSource {
                     if self.closed || self.inbox.is_closing() {
                         return Ok(false);
                     }
-                    self.start().await?;
+                    if self.task.is_none() {
+                        // Apart, since it is large and done once: what `recv` gives back is moved for each message.
+                        Box::pin(self.start()).await?;
+                    }
                     if let Some(error) = self.inbox.take(&mut self.queue) {
                         return Err(error);
                     }
@@ -330,11 +333,8 @@ impl MessageSource {
         }
     }
 
-    /// Opens what is to be opened, if it is not yet.
+    /// Opens what is to be opened.
     async fn start(&mut self) -> Result<(), SinkError> {
-        if self.task.is_some() {
-            return Ok(());
-        }
         if let Some(fault) = self.config.consumer.as_deref().and_then(text::bad_name) {
             let failure = self.config.failure().phase(Phase::Resolve);
             let hint = "give `named` 1 to 255 bytes without control characters";

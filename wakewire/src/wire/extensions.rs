@@ -1,13 +1,11 @@
 //! What stands between header and payload when the flag says so: tag, length, value. No I/O, no clock.
 
-use std::sync::Arc;
-
 use bytes::{BufMut, BytesMut};
 
 use super::ProtocolError;
 use super::frame::Kind;
 use crate::domain::FIELD_LIMIT;
-use crate::message::{Message, Precision};
+use crate::message::{Message, MessageRef, Precision};
 
 /// The length of all extensions together, before the first one.
 const BLOCK_HEAD: usize = 2;
@@ -25,7 +23,7 @@ enum Tag {
 }
 
 /// Returns how many bytes the extensions of a message take; 0 when it has none.
-pub(super) fn length(message: &Message, within_ms: Option<u32>) -> usize {
+pub(super) fn length(message: &MessageRef<'_>, within_ms: Option<u32>) -> usize {
     if message.target.is_none()
         && message.correlation_id.is_none()
         && message.precision.is_none()
@@ -33,24 +31,28 @@ pub(super) fn length(message: &Message, within_ms: Option<u32>) -> usize {
     {
         return 0;
     }
-    let text =
-        |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| EXTENSION_HEAD + text.len());
+    let text = |text: Option<&str>| text.map_or(0, |text| EXTENSION_HEAD + text.len());
     let precision = if message.precision.is_some() {
         EXTENSION_HEAD + 1
     } else {
         0
     };
     let within = within_ms.map_or(0, |ms| EXTENSION_HEAD + size_of_val(&ms));
-    BLOCK_HEAD + text(&message.target) + text(&message.correlation_id) + precision + within
+    BLOCK_HEAD + text(message.target) + text(message.correlation_id) + precision + within
 }
 
 /// Appends the extensions of a message that has some; `length` is what [`length`] says.
-pub(super) fn put(message: &Message, within_ms: Option<u32>, length: usize, out: &mut BytesMut) {
+pub(super) fn put(
+    message: &MessageRef<'_>,
+    within_ms: Option<u32>,
+    length: usize,
+    out: &mut BytesMut,
+) {
     out.put_u16_le(u16::try_from(length - BLOCK_HEAD).unwrap_or(u16::MAX));
-    if let Some(target) = &message.target {
+    if let Some(target) = message.target {
         put_one(out, Tag::Target, target.as_bytes());
     }
-    if let Some(id) = &message.correlation_id {
+    if let Some(id) = message.correlation_id {
         put_one(out, Tag::CorrelationId, id.as_bytes());
     }
     if let Some(precision) = message.precision {

@@ -219,4 +219,11 @@ mod tests {
         // An array without a length.
         assert!(minicbor::decode::<ProtocolNegotiation>(&[0xa1, 0, 0x9f, 0, 0xff]).is_err());
     }
+
+    #[test]
+    fn an_offer_is_told_by_names_the_safest_first() {
+        let offer = ProtocolNegotiation::offering([ProtocolType::Udp, ProtocolType::Tls]);
+        assert_eq!(offer.to_string(), "TLS, UDP");
+        assert_eq!(ProtocolNegotiation::offering([]).to_string(), "nothing");
+    }
 }

@@ -195,4 +195,43 @@ mod tests {
         batch.doubt(|number| doubted.push(number));
         assert_eq!(doubted, [2]);
     }
+
+    #[test]
+    fn it_is_empty_when_nothing_of_either_kind_waits() {
+        let mut outlet = Outlet::default();
+        assert!(outlet.is_empty());
+        outlet.hurry(&[1]);
+        assert!(!outlet.is_empty());
+        outlet.clear();
+        assert!(outlet.push(1, frame(1)) && !outlet.is_empty());
+        assert!(outlet.withdraw(1) && outlet.is_empty());
+    }
+
+    #[test]
+    fn what_is_taken_back_makes_room_for_its_own_size_and_no_more() {
+        let mut outlet = Outlet::default();
+        assert!(outlet.push(1, frame(MOST_BYTES / 2)));
+        assert!(outlet.push(2, frame(MOST_BYTES / 2)));
+        assert!(!outlet.has_room() && outlet.withdraw(1));
+        assert!(outlet.push(3, frame(MOST_BYTES / 2)));
+        assert!(!outlet.has_room());
+    }
+
+    #[test]
+    fn a_batch_ends_with_the_frame_that_fills_it_and_is_used_again() {
+        let mut outlet = Outlet::default();
+        for number in 1..=3 {
+            assert!(outlet.push(number, frame(10)));
+        }
+        let mut batch = Batch::default();
+        for _ in 0..3 {
+            outlet.take(10, &mut batch);
+            assert_eq!(batch.pieces.len(), 1);
+            assert!(!batch.is_written());
+            batch.first = 1;
+            assert!(batch.is_written());
+            batch.clear();
+        }
+        assert!(outlet.is_empty() && batch.is_written());
+    }
 }

@@ -54,6 +54,10 @@ const REMEMBERED: usize = 4096;
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
+    use super::super::frame::Header;
+    use super::super::run::Run;
     use super::*;
 
     #[test]
@@ -76,5 +80,26 @@ mod tests {
         assert!(!window.is_first(10) && !window.is_first(9));
         assert!(!window.is_first(11) && window.is_first(u64::MAX));
         assert_eq!(window.recent.len(), REMEMBERED);
+    }
+
+    #[test]
+    fn requests_and_messages_are_taken_once_each_and_what_only_says_something_always() {
+        let control = |kind| Piece::Control {
+            header: Header {
+                sequence: 1,
+                ..Header::control(kind)
+            },
+            body: Bytes::new(),
+        };
+        let message = Piece::Run {
+            origin: 0,
+            run: Run::new(1, 1, Bytes::new()),
+        };
+        let mut replay = Replay::default();
+        for first in [true, false] {
+            assert_eq!(replay.takes(&message), first);
+            assert_eq!(replay.takes(&control(Kind::Request)), first);
+            assert!(replay.takes(&control(Kind::Ack)));
+        }
     }
 }

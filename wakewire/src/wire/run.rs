@@ -103,7 +103,44 @@ pub(crate) fn frame_length(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+
     use super::*;
+    use crate::message::Message;
+    use crate::wire::frame::encode_message;
+
+    /// Frames of different lengths.
+    fn run(first: u64, last: u64) -> Run {
+        let mut out = BytesMut::new();
+        for sequence in first..=last {
+            let payload = vec![7; usize::try_from(sequence).unwrap()];
+            encode_message(&Message::new(payload), sequence, false, &mut out);
+        }
+        Run::new(first, last, out.freeze())
+    }
+
+    fn is(one: &Run, other: &Run) -> bool {
+        (one.first, one.last, &one.bytes) == (other.first, other.last, &other.bytes)
+    }
+
+    #[test]
+    fn a_run_is_taken_apart_at_the_ends_of_its_frames() {
+        let mut rest = run(1, 9);
+        assert_eq!(rest.largest_frame(), run(9, 9).bytes.len());
+        assert!(is(&rest.take(3), &run(1, 3)) && is(&rest, &run(4, 9)));
+        assert!(is(&rest.take(0), &run(4, 4)), "one at least");
+        assert_eq!(rest.pop(), Some(run(5, 5).bytes));
+        rest.skip_to(2);
+        assert!(is(&rest, &run(6, 9)));
+        rest.skip_to(8);
+        assert!(is(&rest, &run(8, 9)));
+        assert!(is(&rest.take(2), &run(8, 9)));
+        assert_eq!((rest.count(), rest.pop()), (0, None));
+        let mut behind = run(1, 2);
+        behind.skip_to(9);
+        assert_eq!((behind.first, behind.last), (3, 2));
+        assert!(behind.bytes.is_empty());
+    }
 
     #[test]
     fn a_small_part_of_much_memory_is_copied_out_of_it_and_a_large_one_is_not() {

@@ -96,6 +96,15 @@ impl Positions {
         }
     }
 
+    /// The same for so many sessions.
+    #[cfg(test)]
+    pub(crate) fn bounded(side: Side, most: usize) -> Self {
+        Self {
+            most,
+            ..Self::new(side)
+        }
+    }
+
     /// Returns who this side is.
     pub(crate) const fn side(&self) -> Side {
         self.side
@@ -210,6 +219,29 @@ impl Positions {
         self.order.values().filter_map(|&session| self.get(session))
     }
 
+    /// Makes room for one session more: forgets the least recently used ones that have nothing waiting for the
+    /// application, which has processed as much of each as is known here, or as much as `processed` says. When each has
+    /// something waiting, none is forgotten: then the bounded local queue is what bounds them. A relay that still
+    /// keeps frames of a forgotten session for others sends them again after a reconnect: the price of the bound.
+    /// Returns those that are forgotten.
+    pub(crate) fn make_room(&mut self, processed: impl Fn(SessionId) -> u64) -> Vec<SessionId> {
+        let mut forgotten = Vec::new();
+        while self.sessions.len() >= self.most {
+            let oldest = self.order.iter().find_map(|(&used, &session)| {
+                let known = self.sessions.get(&session)?;
+                let is_done = known.processed.max(processed(session)) >= known.have;
+                is_done.then_some((used, session))
+            });
+            let Some((used, session)) = oldest else {
+                break;
+            };
+            self.order.remove(&used);
+            self.sessions.remove(&session);
+            forgotten.push(session);
+        }
+        forgotten
+    }
+
     /// Finds a session and makes it the most recently used.
     fn touch(&mut self, session: SessionId) -> Option<&mut Known> {
         let known = self.sessions.get_mut(&session)?;
@@ -229,9 +261,7 @@ impl Positions {
             known.processed = processed;
             return;
         }
-        if self.sessions.len() >= self.most {
-            self.forget_one();
-        }
+        self.make_room(|_| 0);
         self.clock += 1;
         let used = self.clock;
         let known = Known {
@@ -241,20 +271,6 @@ impl Positions {
         };
         self.sessions.insert(session, known);
         self.order.insert(used, session);
-    }
-
-    /// Forgets the least recently used session that has nothing waiting for the application. When each has
-    /// something waiting, none is forgotten: then the bounded local queue is what bounds them. A relay that still
-    /// keeps frames of a forgotten session for others sends them again after a reconnect: the price of the bound.
-    fn forget_one(&mut self) {
-        let oldest = self.order.iter().find_map(|(&used, session)| {
-            let known = self.sessions.get(session)?;
-            (known.processed == known.have).then_some((used, *session))
-        });
-        if let Some((used, session)) = oldest {
-            self.order.remove(&used);
-            self.sessions.remove(&session);
-        }
     }
 }
 
@@ -315,6 +331,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_producer_owes_no_more_is_not_processed_by_that_where_it_has_come() {
+        let mut positions = Positions::new(Side::Listener);
+        positions.hello(A, 1);
+        positions.data(A, 1, 3).unwrap();
+        let known = Greeting {
+            acked: 0,
+            have: 3,
+            missed: None,
+        };
+        assert_eq!(positions.hello(A, 4), known);
+        let behind = Greeting {
+            acked: 5,
+            have: 5,
+            missed: Some(4..=5),
+        };
+        assert_eq!(positions.hello(A, 6), behind, "this will never come");
+    }
+
+    #[test]
     fn a_gap_is_past_at_once_or_behind_what_is_queued() {
         let mut positions = Positions::new(Side::Consumer);
         positions.gap(A, 4, false);
@@ -364,8 +399,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_session_with_nothing_waiting_is_forgotten() {
-        let mut positions = Positions::new(Side::Consumer);
-        positions.most = 3;
+        let mut positions = Positions::bounded(Side::Consumer, 3);
         positions.gap(A, 1, false);
         positions.data(A, 2, 2).unwrap(); // waits for the application
         positions.gap(B, 1, false);

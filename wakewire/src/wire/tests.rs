@@ -4,12 +4,13 @@ use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::ProtocolError;
 use super::frame::{
     self, DataView, EXTENSIONS, HEADER, Header, Kind, SEQUENCE_LIMIT, decode_message,
 };
 use super::hello::{self, Code, Gap, Hello, PositionList, Reject, Welcome};
 use super::scan::{GREETING_LIMIT, Piece, Scanner};
+use super::session::Position;
+use super::{ProtocolError, SessionId};
 use crate::message::{Message, MessagePriority, Precision};
 
 /// One frame to send.
@@ -521,7 +522,7 @@ fn an_error_behind_whole_frames_is_told_after_them() {
 fn sequences_in_greetings_are_in_range() {
     let gap = |after| {
         let gap = Gap {
-            session: super::SessionId(1),
+            session: SessionId(1),
             after,
             filtered: false,
         };
@@ -551,4 +552,83 @@ fn the_code_says_what_is_permanent() {
     ] {
         assert_eq!(code.is_permanent(), permanent, "{code:?}");
     }
+}
+
+#[test]
+fn a_frame_without_a_checksum_is_given_an_origin_and_no_checksum() {
+    let mut frame = BytesMut::new();
+    frame::encode_message(&Message::new("x"), 1, false, &mut frame);
+    let before = DataView::at(&frame).unwrap().header;
+    frame::stamp_origin(&mut frame, 7);
+    let after = DataView::at(&frame).unwrap().header;
+    assert_eq!(
+        after,
+        Header {
+            origin: 7,
+            ..before
+        }
+    );
+}
+
+#[test]
+fn the_largest_payload_may_have_the_largest_extensions_beside_it() {
+    let message = Message::new(vec![7; 1000])
+        .with_target("x".repeat(255))
+        .with_correlation_id("x".repeat(255))
+        .with_precision(Precision::FixedPoint8);
+    let mut bytes = BytesMut::new();
+    frame::encode_message(&message, 1, false, &mut bytes);
+    let view = DataView::at(&bytes).unwrap();
+    assert!(view.header.length <= frame::frame_limit(1000));
+    assert_eq!(view.payload_at().unwrap(), view.body.len() - 1000);
+}
+
+#[test]
+fn as_many_positions_as_go_into_a_frame_are_below_its_limit() {
+    let longest = Position {
+        session: SessionId(u128::MAX),
+        processed: SEQUENCE_LIMIT - 1,
+        have: SEQUENCE_LIMIT - 1,
+    };
+    let positions = vec![longest; hello::POSITIONS_PER_FRAME];
+    let body = minicbor::to_vec(PositionList { positions }).unwrap();
+    assert!(body.len() < hello::POSITIONS_LIMIT as usize);
+}
+
+#[test]
+fn a_run_goes_on_while_messages_of_one_origin_follow_each_other() {
+    let data = |sequence, origin| {
+        let mut frame = BytesMut::new();
+        frame::encode_message(&Message::new("x"), sequence, false, &mut frame);
+        frame::stamp_origin(&mut frame, origin);
+        frame
+    };
+    let mut ack = BytesMut::new();
+    let header = Header {
+        sequence: 8,
+        ..Header::control(Kind::Ack)
+    };
+    frame::encode_control(header, &[], false, &mut ack);
+    let mut stream = BytesMut::new();
+    for (sequence, origin) in [(1, 0), (2, 0), (3, 0), (4, 5), (4, 5), (6, 5), (7, 0)] {
+        stream.extend_from_slice(&data(sequence, origin));
+    }
+    stream.extend_from_slice(&ack);
+    let mut runs = Vec::new();
+    while let Some(Piece::Run { origin, run }) = Scanner::new(false).next(&mut stream).unwrap() {
+        runs.push((origin, run.first, run.last));
+    }
+    let expected = [(0, 1, 3), (5, 4, 4), (5, 4, 4), (5, 6, 6), (0, 7, 7)];
+    assert_eq!(runs, expected, "then the acknowledgement, by itself");
+    assert!(stream.is_empty());
+}
+
+#[test]
+fn a_frame_lacks_its_header_and_then_what_its_header_says() {
+    let mut frame = BytesMut::new();
+    frame::encode_message(&Message::new(vec![7; 100]), 1, false, &mut frame);
+    let missing = |there| Scanner::new(false).missing(&frame[..there]);
+    assert_eq!((missing(0), missing(3)), (HEADER, HEADER - 3));
+    assert_eq!((missing(4), missing(HEADER)), (HEADER + 96, 100));
+    assert_eq!((missing(frame.len() - 1), missing(frame.len())), (1, 0));
 }

@@ -64,6 +64,8 @@ enum Reply {
     Doubt,
     /// No room, and the message comes back.
     Overloaded,
+    /// No connection would take the message, and it comes back.
+    TooLarge,
 }
 
 #[derive(Debug)]
@@ -184,6 +186,9 @@ impl Wire {
         match reply {
             Some(Reply::Overloaded) => {
                 return Err(SinkError::Overloaded(Failure::new("wire")).returning(message));
+            }
+            Some(Reply::TooLarge) => {
+                return Err(SinkError::MessageTooLarge(Failure::new("wire")).returning(message));
             }
             Some(Reply::Doubt) => {
                 self.die();
@@ -389,6 +394,7 @@ async fn sends_at_once_open_members_up_to_max_size_and_no_more() {
     peer.release();
     all_sent(senders).await;
     assert_eq!(pool.stats().in_flight, 0);
+    assert_eq!(pool.stats().passed_over, 0, "nobody was failing");
     assert_eq!(peer.dials(), 4);
     assert_eq!(peer.most_open.load(Ordering::SeqCst), 4);
     let shares = peer.shares();
@@ -442,6 +448,8 @@ async fn idle_members_disconnect_but_for_the_least_number_and_open_again() {
         let pool = peer.pool_with(4, config).await;
         tokio::time::sleep(Duration::from_secs(18)).await;
         assert_eq!(pool.stats().open, 4);
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        assert_eq!(tasks, 1, "one looks after all");
         tokio::time::sleep(Duration::from_secs(8)).await;
         let stats = pool.stats();
         assert_eq!((stats.members, stats.open), (min_idle, min_idle));
@@ -947,4 +955,54 @@ fn a_bad_config_is_refused_with_what_is_allowed() {
         };
         config.validate().unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_is_connected_while_a_member_is() {
+    let peer = Peer::new();
+    let pool = peer.pool(up_to(4));
+    pool.send(numbered(1)).await.unwrap();
+    assert!(pool.is_connected());
+    pool.disconnect().await.unwrap();
+    assert!(!pool.is_connected());
+    pool.send(numbered(2)).await.unwrap();
+    assert!(pool.is_connected());
+    pool.close(Duration::from_secs(1)).await.unwrap();
+    assert!(!pool.is_connected());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_no_member_can_take_is_offered_to_one_only() {
+    for open in [0, 3] {
+        let peer = Peer::new();
+        let pool = peer.pool_with(open, up_to(3)).await;
+        for connection in 0..3 {
+            peer.answer(connection, Reply::TooLarge);
+        }
+        let error = pool.send(numbered(7)).await.unwrap_err();
+        assert!(matches!(error, SinkError::MessageTooLarge(_)), "{error}");
+        assert_eq!(number(&error.into_message().unwrap()), 7);
+        assert_eq!(peer.offered().len(), 1);
+        assert_eq!(pool.stats().failing, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_member_died_waits_for_another_that_is_busy() {
+    let peer = Peer::new();
+    let pool = peer.pool_with(2, up_to(2)).await;
+    peer.hold();
+    let senders = burst(&pool, 4);
+    settle().await;
+    peer.down.store(true, Ordering::SeqCst);
+    peer.answer(0, Reply::Dead);
+    peer.release();
+    // Those on the living member are sent; it has no room for the others at once.
+    peer.hold();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(peer.shares(), BTreeMap::from([(1, 2)]));
+    assert_eq!(pool.stats().in_flight, 2);
+    peer.release();
+    all_sent(senders).await;
+    assert_eq!(peer.shares(), BTreeMap::from([(1, 4)]));
 }

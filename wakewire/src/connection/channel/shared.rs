@@ -153,9 +153,9 @@ impl Shared {
         };
         let refused = |refusal| {
             let failure = self.failure.clone();
-            Err(SinkError::refused(refusal, failure, message.clone()))
+            Err(SinkError::refused(refusal, failure).returning(message.clone()))
         };
-        if let Err(refusal) = admission.check(message) {
+        if let Err(refusal) = admission.check(&message.into()) {
             return refused(refusal);
         }
         let bytes = frame::encoded_length(message) - HEADER + WITHIN_BYTES;

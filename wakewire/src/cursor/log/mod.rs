@@ -21,6 +21,8 @@ use crate::wire::session::MOST_SESSIONS;
 /// The positions and the mark, and how much of the file says so.
 #[derive(Debug)]
 pub(super) struct Log {
+    /// How many sessions it holds.
+    most: usize,
     sessions: HashMap<SessionId, Known>,
     mark: Option<Mark>,
     /// Records since the first, for what was written longest ago.
@@ -74,6 +76,7 @@ impl Log {
     /// Makes an empty one, of which nothing is written yet.
     pub(super) fn new() -> Self {
         Self {
+            most: MOST_SESSIONS,
             sessions: HashMap::new(),
             mark: None,
             written: 0,
@@ -83,7 +86,15 @@ impl Log {
 
     /// Reads a file; what is torn at its end does not belong to [`length`](Self::length).
     pub(super) fn recover(file: &[u8]) -> Result<Self, Damage> {
-        let mut log = Self::new();
+        Self::recover_most(file, MOST_SESSIONS)
+    }
+
+    /// The same, of so many sessions.
+    fn recover_most(file: &[u8], most: usize) -> Result<Self, Damage> {
+        let mut log = Self {
+            most,
+            ..Self::new()
+        };
         let header = header();
         let Some(front) = file.get(..header.len()) else {
             // Nothing can be told of a part of a header, but whether it is one.
@@ -167,7 +178,7 @@ impl Log {
                 processed: slot.processed.max(known.processed),
                 ..known
             };
-            if self.sessions.len() > MOST_SESSIONS {
+            if self.sessions.len() > self.most {
                 self.forget();
             }
         }
@@ -195,6 +206,7 @@ impl Log {
         });
         let mut file = header().to_vec();
         let mut log = Self {
+            most: self.most,
             length: HEADER as u64,
             ..Self::new()
         };
@@ -208,7 +220,8 @@ impl Log {
     /// Forgets those that were written longest ago: some at once, so that each costs little.
     fn forget(&mut self) {
         let mut written: Vec<_> = self.sessions.values().map(|known| known.written).collect();
-        let (_, &mut oldest_kept, _) = written.select_nth_unstable(FORGOTTEN);
+        let forgotten = (self.most / FORGOTTEN).max(1);
+        let (_, &mut oldest_kept, _) = written.select_nth_unstable(forgotten);
         self.sessions
             .retain(|_, known| known.written >= oldest_kept);
     }
@@ -296,8 +309,8 @@ const MARK: u8 = 2;
 /// 1 MiB.
 const SPARE: usize = 16_384;
 
-/// How many are forgotten at once.
-const FORGOTTEN: usize = MOST_SESSIONS / 16;
+/// Which part of all is forgotten at once.
+const FORGOTTEN: usize = 16;
 
 /// More than a file can have: a longer one is not read.
 pub(super) const LONGEST: u64 = (HEADER + (2 * (MOST_SESSIONS + 2) + SPARE + 1) * RECORD) as u64;
@@ -325,4 +338,9 @@ pub(crate) fn any_file(input: &[u8]) {
 }
 
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) use self::memory::InMemory;

@@ -1,23 +1,29 @@
 //! The course of a schedule: what happens at random, what breaks, how it ends, and what must hold then.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use super::super::effects::{Outgoing, Wake};
-use super::super::hub::Hub;
 use super::outbox::Outbox;
+use super::resumed::Said;
 use super::{
     Connection, Consumer, Down, Fault, Kind, OUTBOX, PIPE, Producer, Rng, Seen, Setup, Up, World,
-    config, store,
+    hub, store,
 };
 use crate::wire::SessionId;
 use crate::wire::run::{Run, frame_length};
-use crate::wire::session::{Positions, Side};
 
 impl World {
     pub(super) fn new(seed: u64, setup: Setup, fault: Fault, now: Instant) -> Self {
+        let outbox = |i: usize| {
+            let session = SessionId((i as u128 + 1) << 64);
+            match setup.spool {
+                Some(fsync) => Outbox::spooled(session, fsync, fault),
+                None => Outbox::new(session, !setup.at_least_once),
+            }
+        };
         let producer = |i: usize| Producer {
-            outbox: Outbox::new(SessionId((i as u128 + 1) << 64), !setup.at_least_once),
+            outbox: outbox(i),
             connection: None,
             welcomed: false,
             attached: None,
@@ -27,18 +33,27 @@ impl World {
             life: 0,
             fresh: true,
             connection: None,
-            positions: Positions::new(Side::Consumer),
+            positions: setup.positions(),
             queue: VecDeque::new(),
             hand: None,
             sessions: HashMap::new(),
             origins: BTreeMap::new(),
             really: BTreeMap::new(),
+            progress: BTreeMap::new(),
             taken: BTreeMap::new(),
             missed: BTreeMap::new(),
+            memory: 0,
+            forgot_all: 0,
+            forgot: BTreeMap::new(),
+            known: BTreeSet::new(),
+            cursor: setup.cursor(),
+            said: Said::default(),
+            stalled: false,
+            was_stalled: false,
         };
         let (kept, hub) = match store::Kept::new(setup, fault) {
             Some((kept, hub)) => (Some(kept), hub),
-            None => (None, Hub::new(config(setup, fault))),
+            None => (None, hub(setup, fault)),
         };
         Self {
             rng: Rng::new(seed),
@@ -54,6 +69,8 @@ impl World {
             producers: (0..setup.producers).map(producer).collect(),
             consumers: setup.consumers.iter().map(consumer).collect(),
             out: Vec::new(),
+            ledger: BTreeMap::new(),
+            calm: setup.slow && seed.is_multiple_of(2),
             seen: Seen::default(),
         }
     }
@@ -113,6 +130,9 @@ impl World {
                         outbox.append();
                     }
                     self.producer_dials(x / 3);
+                    if self.setup.spool.is_some() && self.rng.below(2) == 0 {
+                        self.producers[x / 3].outbox.syncs();
+                    }
                 }
                 1 => self.producer_reads(x / 3),
                 _ => self.producer_writes(x / 3),
@@ -153,6 +173,12 @@ impl World {
     }
 
     pub(super) fn fault(&mut self) {
+        if self.setup.slow {
+            self.slowness();
+        }
+        if self.calm {
+            return;
+        }
         match self.rng.below(300) {
             0 => self.relay_killed(),
             1 => {
@@ -173,19 +199,35 @@ impl World {
                 self.consumers[k].connection = None;
                 self.consumer_dials(k);
             }
-            10 => self.relay_loses_patience(),
+            10 if !self.setup.slow => self.relay_loses_patience(),
             // as if a new session needed the place
             11..=12 => self.seen.forgotten += u64::from(self.hub.sessions.forget_one()),
+            13..=20 if self.setup.spool.is_some() => self.disk_or_sender_fails(),
+            21..=40 if self.setup.most.is_some() => {
+                let i = self.rng.below(self.producers.len());
+                self.producer_sleeps(i);
+            }
             _ => {}
+        }
+        if self.fault == Fault::NeverUnsure {
+            for (_, session) in self.hub.sessions.iter_mut() {
+                for slot in 0..self.consumers.len() {
+                    session.place_mut(slot).unsure = false;
+                }
+            }
         }
     }
 
     /// One thing of everything that can happen, in order.
     pub(super) fn round(&mut self, with_consumers: bool) {
         for i in 0..self.producers.len() {
+            self.producers[i].outbox.syncs();
             self.producer_dials(i);
             self.producer_reads(i);
             self.producer_writes(i);
+            if self.setup.most.is_some() {
+                self.producer_sleeps(i);
+            }
         }
         for k in (0..self.consumers.len()).filter(|_| with_consumers) {
             self.consumer_dials(k);
@@ -221,7 +263,8 @@ impl World {
                     connection.open && connection.up.is_empty() && connection.held.is_none()
                 })
         };
-        self.producers.iter().all(drained) && (!with_consumers || self.consumers.iter().all(idle))
+        let mut awake = self.consumers.iter().filter(|u| !u.stalled);
+        self.producers.iter().all(drained) && (!with_consumers || awake.all(idle))
     }
 
     /// What liveness does: connections that a client has given up come to an end.
@@ -254,69 +297,6 @@ impl World {
             self.hub.status(),
             self.hub.connections
         ))
-    }
-
-    pub(super) fn consumers_leave(&mut self) {
-        for k in 0..self.consumers.len() {
-            if let Some(c) = self.consumers[k].connection.take() {
-                self.cut(c);
-            }
-        }
-    }
-
-    /// Promise 5, or what `accept` promises instead: what happens with nobody there.
-    pub(super) fn with_nobody(&mut self) -> Result<(), String> {
-        self.consumers_leave();
-        for _ in 0..4 {
-            self.round(false);
-        }
-        let before: Vec<u64> = self.producers.iter().map(|p| p.outbox.acked()).collect();
-        for _ in 0..3 {
-            for producer in &mut self.producers {
-                if producer.outbox.next() - producer.outbox.first_owed() < OUTBOX {
-                    producer.outbox.append();
-                }
-            }
-            for _ in 0..4 {
-                self.round(false);
-            }
-        }
-        if !self.setup.hold || !self.setup.at_least_once {
-            return self.drain(false);
-        }
-        for (producer, before) in self.producers.iter().zip(before) {
-            assert_eq!(producer.outbox.acked(), before, "nobody has it");
-            assert_eq!(producer.attached, Some(false), "promise 5");
-        }
-        Ok(())
-    }
-
-    /// Returns (lost for named or only consumers, missed untold, messages).
-    pub(super) fn verdict(&self) -> (usize, usize, u64) {
-        let (mut lost, mut untold, mut total) = (0, 0, 0);
-        let owed_all =
-            |u: &Consumer| u.kind.named || (self.consumers.len() == 1 && self.setup.hold);
-        for producer in &self.producers {
-            let (session, n) = (producer.outbox.session(), producer.outbox.next() - 1);
-            total += n;
-            for u in &self.consumers {
-                let has = |q: &u64| u.taken.contains_key(&(session, *q));
-                let missing = (1..=n).filter(|q| !has(q));
-                if owed_all(u) && self.setup.at_least_once {
-                    lost += missing.count();
-                    let told = u.missed.contains_key(&session);
-                    assert!(!told || u.life > 0, "told of a loss that was none");
-                } else if u.life == 0 {
-                    let first = (1..=n).find(has).unwrap_or(n + 1);
-                    let told = |q: u64| {
-                        let missed = u.missed.get(&session);
-                        missed.is_some_and(|all| all.iter().any(|&(a, b)| a <= q && q <= b))
-                    };
-                    untold += missing.filter(|&q| q > first && !told(q)).count();
-                }
-            }
-        }
-        (lost, untold, total)
     }
 }
 

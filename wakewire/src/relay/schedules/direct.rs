@@ -1,13 +1,16 @@
-//! The same without a relay: producers and one listener, which is a relay with one consumer in its own process.
+//! The same without a relay: producers and one listener, which is a relay with one consumer in its own process. Those
+//! with a cursor have producers with spools, and those without forget sessions.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use super::outbox::Outbox;
-use super::{OUTBOX, PIPE, Rng, STEPS, number};
+use super::{Fault, OUTBOX, PIPE, Rng, STEPS, number};
+use crate::cursor::InMemory;
+use crate::delivery::Fsync;
 use crate::wire::SessionId;
 use crate::wire::run::Run;
-use crate::wire::session::{Positions, Side};
+use crate::wire::session::{MOST_SESSIONS, Positions, Side};
 
 enum Up {
     Hello(u64),
@@ -37,11 +40,21 @@ struct Direct {
     /// The first connection that may still be alive.
     oldest: usize,
     life: u64,
+    /// How many sessions the listener remembers.
+    most: usize,
     positions: Positions,
+    /// What its connections acknowledge.
+    progress: [u64; 2],
+    /// Grows whenever a session is forgotten.
+    memory: [u64; 2],
+    cursor: InMemory,
     queue: VecDeque<(usize, u64)>,
     hand: Option<(usize, u64)>,
     last: BTreeMap<usize, u64>,
-    taken: BTreeMap<(usize, u64), u64>,
+    /// In which life it was processed, and what was remembered then.
+    taken: BTreeMap<(usize, u64), (u64, u64)>,
+    /// Processed, and not in the cursor when it died.
+    uncertain: BTreeSet<(usize, u64)>,
     missed: BTreeMap<(usize, u64), u64>,
 }
 
@@ -51,7 +64,15 @@ const fn session(producer: usize) -> SessionId {
 
 impl Direct {
     fn new(seed: u64, at_least_once: bool, durable: bool) -> Self {
-        let outbox = |i| Outbox::new(session(i), !at_least_once);
+        let outbox = |i| match (durable, seed % 3) {
+            (true, 0) => Outbox::spooled(session(i), Fsync::BeforeAccept, Fault::None),
+            (true, 1) => Outbox::spooled(session(i), Fsync::Interval, Fault::None),
+            _ => Outbox::new(session(i), !at_least_once),
+        };
+        let most = match (at_least_once && !durable, seed % 2) {
+            (true, 0) => 1,
+            _ => MOST_SESSIONS,
+        };
         Self {
             rng: Rng::new(seed),
             at_least_once,
@@ -61,11 +82,16 @@ impl Direct {
             connections: Vec::new(),
             oldest: 0,
             life: 0,
-            positions: Positions::new(side(at_least_once)),
+            most,
+            positions: Positions::bounded(side(at_least_once), most),
+            progress: [0; 2],
+            memory: [0; 2],
+            cursor: InMemory::new(None),
             queue: VecDeque::new(),
             hand: None,
             last: BTreeMap::new(),
             taken: BTreeMap::new(),
+            uncertain: BTreeSet::new(),
             missed: BTreeMap::new(),
         }
     }
@@ -113,6 +139,19 @@ impl Direct {
     }
 
     fn listener_reads(&mut self, c: usize) {
+        let known = |world: &Self| [0, 1].map(|i| world.positions.get(session(i)).is_some());
+        let before = known(self);
+        self.reads(c);
+        let after = known(self);
+        for i in [0, 1] {
+            if before[i] && !after[i] {
+                self.memory[i] += 1;
+                self.last.remove(&i);
+            }
+        }
+    }
+
+    fn reads(&mut self, c: usize) {
         let connection = &mut self.connections[c];
         if connection.ended || connection.life != self.life || self.queue.len() > 8 {
             return;
@@ -120,7 +159,12 @@ impl Direct {
         let producer = connection.producer;
         match connection.up.pop_front() {
             Some(Up::Hello(first_owed)) => {
+                if self.positions.get(session(producer)).is_none() {
+                    self.progress[producer] = 0;
+                }
                 let greeting = self.positions.hello(session(producer), first_owed);
+                self.confirms(producer, greeting.acked);
+                let connection = &mut self.connections[c];
                 let welcome = Down(greeting.acked, Some(greeting.have));
                 connection.down.push_back(welcome);
                 for q in greeting.missed.into_iter().flatten() {
@@ -148,20 +192,35 @@ impl Direct {
         }
     }
 
+    /// Everything up to here is processed: first that is in the cursor.
+    fn confirms(&mut self, producer: usize, q: u64) {
+        if self.durable {
+            self.cursor.advance(session(producer), q);
+        }
+        self.positions.processed(session(producer), q);
+        self.progress[producer] = self.progress[producer].max(q);
+    }
+
+    fn takes(&mut self, producer: usize, q: u64) {
+        let now = (self.life, self.memory[producer]);
+        let before = self.taken.insert((producer, q), now);
+        let uncertain = self.uncertain.remove(&(producer, q));
+        let fine = before.is_none_or(|before| uncertain || (before != now && !self.durable));
+        assert!(fine, "twice in one life: {producer} {q}");
+        let last = self.last.insert(producer, q);
+        assert!(
+            last.is_none_or(|last| last < q || uncertain),
+            "out of order"
+        );
+    }
+
     fn application_asks(&mut self) {
         if let Some((producer, q)) = self.hand.take() {
-            let before = self.taken.insert((producer, q), self.life);
-            let fine = before.is_none_or(|life| life != self.life && !self.durable);
-            assert!(fine, "twice in one life: {producer} {q}");
-            let last = self.last.insert(producer, q);
-            assert!(last.is_none_or(|last| last < q), "out of order");
-            self.positions.processed(session(producer), q);
+            self.takes(producer, q);
+            self.confirms(producer, q);
         }
         self.hand = self.queue.pop_front();
         for (i, current) in self.current.iter().enumerate() {
-            let Some(position) = self.positions.get(session(i)) else {
-                continue;
-            };
             if let &Some((c, true)) = current
                 && self.connections[c].open
                 && self.connections[c].life == self.life
@@ -169,7 +228,7 @@ impl Direct {
             {
                 self.connections[c]
                     .down
-                    .push_back(Down(position.processed, None));
+                    .push_back(Down(self.progress[i], None));
             }
         }
     }
@@ -179,18 +238,38 @@ impl Direct {
             self.cut(c);
             self.connections[c].up.clear();
         }
+        let moment = self.rng.below(4);
+        if let Some((producer, q)) = self.hand.take().filter(|_| self.durable && moment > 0) {
+            // It dies behind the effect, within the cursor's record, or behind that.
+            self.takes(producer, q);
+            if moment == 3 {
+                self.confirms(producer, q);
+            } else {
+                let bytes = self.rng.below(InMemory::RECORD) * (moment - 1);
+                self.cursor.advance_torn(session(producer), q, bytes);
+                self.uncertain.insert((producer, q));
+            }
+        }
         self.life += 1;
         self.queue.clear();
-        self.hand = None;
-        let new = Positions::new(side(self.at_least_once));
-        let old = std::mem::replace(&mut self.positions, new);
+        self.progress = [0; 2];
+        self.positions = Positions::bounded(side(self.at_least_once), self.most);
         if self.durable {
-            for position in old.iter() {
-                self.positions.restore(position.session, position.processed);
+            self.cursor.recover();
+            for (session, processed) in self.cursor.positions() {
+                self.positions.restore(session, processed);
             }
         } else {
             self.last.clear();
         }
+    }
+
+    /// The sender goes on with what its spool has.
+    fn producer_killed(&mut self, i: usize) {
+        if let Some((c, _)) = self.current[i].take() {
+            self.cut(c);
+        }
+        self.outboxes[i].dies(&mut self.rng, false);
     }
 
     fn step(&mut self, faults: bool) {
@@ -204,7 +283,10 @@ impl Direct {
             0 if faults && self.outboxes[i].next() - self.outboxes[i].first_owed() < OUTBOX => {
                 self.outboxes[i].append();
             }
-            1..=3 => self.producer(i),
+            1..=3 => {
+                self.outboxes[i].syncs();
+                self.producer(i);
+            }
             4..=6 if c < self.connections.len() => self.listener_reads(c),
             _ => self.application_asks(),
         }
@@ -212,6 +294,13 @@ impl Direct {
             0 if faults => self.listener_killed(),
             1..=4 if faults && c < self.connections.len() => self.cut(c),
             5 if faults => self.current[i] = None,
+            6..=8 if faults && self.outboxes[i].spool.is_some() => self.producer_killed(i),
+            // It goes to sleep.
+            9..=14 if self.most == 1 && !self.outboxes[i].owes() => {
+                if let Some((c, _)) = self.current[i].take() {
+                    self.cut(c);
+                }
+            }
             _ => {}
         }
     }

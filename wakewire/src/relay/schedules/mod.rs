@@ -1,6 +1,9 @@
 //! Random schedules against the real hub and the real positions: connections break and lose any suffix in flight,
 //! stay half-open, relay and consumers are killed, logs are full; afterwards the promises are checked.
 //!
+//! Some have senders that die and go on from their [spools](spooled), consumers that die and go on from their
+//! [cursors](resumed), more sessions than anybody [remembers](forgotten), and consumers that are [let go](slow).
+//!
 //! `WAKEWIRE_SCHEDULES=n` runs n schedules per setup, `WAKEWIRE_SEED=s` one of them, `WAKEWIRE_STEPS=n` makes them
 //! longer.
 
@@ -9,19 +12,25 @@
     reason = "the numbers of a schedule are small"
 )]
 
+mod checks;
 mod clients;
 mod course;
 mod direct;
+mod forgotten;
 mod outbox;
+mod resumed;
+mod setups;
 mod shell;
+mod slow;
+mod spooled;
 mod store;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::effects::{ConsumerHello, HubConfig, Outgoing, Wake};
 use super::hub::Hub;
+use crate::cursor::InMemory;
 use crate::delivery::Fsync;
 use crate::wire::SessionId;
 use crate::wire::hello::Start;
@@ -51,6 +60,24 @@ enum Fault {
     BaselineNotPast,
     /// The relay takes for stored what it has not written (S1).
     StoredUnwritten,
+    /// A message is accepted, and handed to connections, before it is in the spool.
+    SpoolBehind,
+    /// What is accepted only once it is synced is sent before that.
+    SentUnsynced,
+    /// After a loss of power the numbers go on in the same session.
+    SessionKept,
+    /// A message is acknowledged before that is in the cursor.
+    AckBeforeCursor,
+    /// The cursor is past a message before the application is.
+    CursorBeforeEffect,
+    /// The relay does not know that it has forgotten sessions.
+    NeverUnsure,
+    /// An unknown session starts at 1, not at what is owed (R1).
+    StartsAtOne,
+    /// Nobody is ever let go (C5).
+    EndlessPatience,
+    /// Whoever is attached when the log has been full for too long is let go (C5).
+    AllAreSlow,
 }
 
 /// Who takes part.
@@ -63,6 +90,12 @@ struct Setup {
     at_least_once: bool,
     /// With a disk.
     stores: Option<Fsync>,
+    /// Producers have a spool, which is synced like this, and die.
+    spool: Option<Fsync>,
+    /// How many sessions the relay, and each consumer, remembers; producers go to sleep.
+    most: Option<usize>,
+    /// Consumers stop reading for longer than the relay waits for them.
+    slow: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -101,6 +134,9 @@ const HOLD: Setup = Setup {
     hold: true,
     at_least_once: true,
     stores: None,
+    spool: None,
+    most: None,
+    slow: false,
 };
 
 struct Rng(u64);
@@ -178,9 +214,22 @@ struct Consumer {
     origins: BTreeMap<SessionId, u32>,
     /// What the application really processed, in this life.
     really: BTreeMap<SessionId, u64>,
-    /// In which life it was processed.
+    /// What is acknowledged.
+    progress: BTreeMap<SessionId, u64>,
+    /// What was processed, and what the consumer's memory was then.
     taken: BTreeMap<(SessionId, u64), u64>,
     missed: BTreeMap<SessionId, Vec<(u64, u64)>>,
+    /// Grows whenever something is forgotten.
+    memory: u64,
+    /// What it was when everything, or a session, was forgotten last.
+    forgot_all: u64,
+    forgot: BTreeMap<SessionId, u64>,
+    known: BTreeSet<SessionId>,
+    cursor: Option<InMemory>,
+    said: resumed::Said,
+    /// It reads nothing, as if it were stopped.
+    stalled: bool,
+    was_stalled: bool,
 }
 
 struct World {
@@ -198,6 +247,10 @@ struct World {
     producers: Vec<Producer>,
     consumers: Vec<Consumer>,
     out: Vec<Outgoing>,
+    /// Which message a number stands for, where senders die.
+    ledger: BTreeMap<(SessionId, u64), u64>,
+    /// Nothing goes wrong but that consumers are slow.
+    calm: bool,
     seen: Seen,
 }
 
@@ -211,6 +264,41 @@ struct Seen {
     forgotten: u64,
     missed: u64,
     stored: u64,
+    /// Senders and machines of senders that died.
+    senders: u64,
+    powerless: u64,
+    /// After which a new session went on.
+    renewed: u64,
+    /// Consumers that died with an effect that was not in the cursor, or torn there.
+    uncertain: u64,
+    torn: u64,
+    /// Sessions that consumers forgot, and messages that came again for it.
+    unknown: u64,
+    again: u64,
+    /// Sessions for which the relay had no room.
+    refused: u64,
+    stalled: u64,
+}
+
+impl Seen {
+    fn add(&mut self, other: &Self) {
+        self.full += other.full;
+        self.replaced += other.replaced;
+        self.overdue += other.overdue;
+        self.killed += other.killed;
+        self.forgotten += other.forgotten;
+        self.missed += other.missed;
+        self.senders += other.senders;
+        self.powerless += other.powerless;
+        self.renewed += other.renewed;
+        self.uncertain += other.uncertain;
+        self.torn += other.torn;
+        self.unknown += other.unknown;
+        self.again += other.again;
+        self.refused += other.refused;
+        self.stalled += other.stalled;
+        self.stored += other.stored;
+    }
 }
 
 fn config(setup: Setup, fault: Fault) -> HubConfig {
@@ -225,8 +313,14 @@ fn config(setup: Setup, fault: Fault) -> HubConfig {
         at_least_once: setup.at_least_once && fault != Fault::AckOnAppend,
         log_bytes: LOG_BYTES,
         unnamed_deadline: HOUR,
-        named_deadline: None,
+        named_deadline: setup.slow.then_some(2 * HOUR),
     }
+}
+
+fn hub(setup: Setup, fault: Fault) -> Hub {
+    let mut hub = Hub::new(config(setup, fault));
+    hub.sessions.most = setup.most.unwrap_or(hub.sessions.most);
+    hub
 }
 
 /// Runs one schedule; returns the messages, or what is wrong.
@@ -247,6 +341,7 @@ fn run(
     }
     // Faults stop. Then each producer says one thing more, which is how a relay that forgot a session, and a
     // consumer that missed something, learn of it.
+    world.slow_ones_stop_nobody()?;
     world.drain(true)?;
     for producer in &mut world.producers {
         producer.outbox.append();
@@ -262,6 +357,7 @@ fn run(
         world.stores_for_who_comes()?;
     } else if seed.is_multiple_of(4)
         && fault == Fault::None
+        && setup.spool.is_none()
         && !setup.consumers.iter().any(|kind| kind.named)
     {
         world.with_nobody()?;
@@ -271,159 +367,4 @@ fn run(
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
-}
-
-fn run_caught(
-    seed: u64,
-    setup: Setup,
-    fault: Fault,
-    steps: usize,
-    now: Instant,
-) -> Result<(u64, Seen), String> {
-    catch_unwind(AssertUnwindSafe(|| run(seed, setup, fault, steps, now))).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        Err(text.unwrap_or_else(|| "a rule is broken".to_owned()))
-    })
-}
-
-fn schedules(name: &str, setup: Setup) {
-    let now = Instant::now();
-    let steps = number("WAKEWIRE_STEPS").unwrap_or(STEPS) as usize;
-    if let Some(seed) = number("WAKEWIRE_SEED") {
-        println!("{:?}", run(seed, setup, Fault::None, steps, now));
-        return;
-    }
-    let count = number("WAKEWIRE_SCHEDULES").unwrap_or(10_000);
-    let (mut messages, mut all) = (0, Seen::default());
-    for seed in 1..=count {
-        match run_caught(seed, setup, Fault::None, steps, now) {
-            Ok((sent, seen)) => {
-                messages += sent;
-                all.full += seen.full;
-                all.replaced += seen.replaced;
-                all.overdue += seen.overdue;
-                all.killed += seen.killed;
-                all.forgotten += seen.forgotten;
-                all.missed += seen.missed;
-                all.stored += seen.stored;
-            }
-            Err(what) => panic!("{name}, WAKEWIRE_SEED={seed}: {what}"),
-        }
-    }
-    println!(
-        "{name}: {count} schedules, {messages} messages, {all:?}, {:?}",
-        now.elapsed()
-    );
-}
-
-#[test]
-fn one_unnamed() {
-    schedules("1 producer, 1 unnamed consumer", HOLD);
-}
-
-#[test]
-fn one_unnamed_durable() {
-    let setup = Setup {
-        producers: 2,
-        durable: true,
-        ..HOLD
-    };
-    schedules("2 producers, 1 unnamed consumer, durable cursor", setup);
-}
-
-const TWO_NAMED: Setup = Setup {
-    producers: 2,
-    consumers: &[NAMED, NAMED],
-    ..HOLD
-};
-
-#[test]
-fn two_named() {
-    schedules("2 producers, 2 named consumers", TWO_NAMED);
-}
-
-#[test]
-fn two_named_durable() {
-    let setup = Setup {
-        durable: true,
-        ..TWO_NAMED
-    };
-    schedules("2 producers, 2 named consumers, durable cursors", setup);
-}
-
-#[test]
-fn accept_without_consumers() {
-    let setup = Setup {
-        producers: 2,
-        hold: false,
-        ..HOLD
-    };
-    schedules("accept: 2 producers, 1 unnamed consumer", setup);
-}
-
-#[test]
-fn accept_with_a_named_one() {
-    let setup = Setup {
-        consumers: &[NAMED, UNNAMED],
-        hold: false,
-        ..HOLD
-    };
-    schedules("accept: 1 producer, 1 named and 1 unnamed consumer", setup);
-}
-
-#[test]
-fn earliest_and_latest() {
-    let setup = Setup {
-        producers: 2,
-        consumers: &[NAMED, EARLIEST, LATEST],
-        ..HOLD
-    };
-    schedules("2 producers, named, earliest and latest consumers", setup);
-}
-
-#[test]
-fn at_most_once() {
-    let setup = Setup {
-        producers: 2,
-        consumers: &[LOSSY, LATEST, UNNAMED],
-        at_least_once: false,
-        ..HOLD
-    };
-    schedules("at most once: 2 producers, lossy, latest, owed", setup);
-}
-
-const ONE_NAMED: Setup = Setup {
-    consumers: &[NAMED, UNNAMED, UNNAMED],
-    ..HOLD
-};
-
-#[test]
-fn one_named_two_unnamed() {
-    schedules("1 producer, 1 named and 2 unnamed consumers", ONE_NAMED);
-}
-
-/// Each rule switched off is noticed, within so many schedules.
-#[test]
-fn a_rule_switched_off_is_noticed() {
-    let now = Instant::now();
-    for (fault, within, setups) in [
-        (Fault::OneWatermark, 200, [HOLD, TWO_NAMED]),
-        (Fault::NoDedup, 200, [HOLD, TWO_NAMED]),
-        (Fault::AckOnAppend, 200, [HOLD, TWO_NAMED]),
-        (Fault::LatestSkipsUnacked, 200, [HOLD, TWO_NAMED]),
-        // Needs a relay and a consumer that both die after everything was processed: once in some 10³.
-        (Fault::BaselineNotPast, 5_000, [HOLD, ONE_NAMED]),
-    ] {
-        for setup in setups {
-            let first = (1..=within).find_map(|seed| {
-                let result = run_caught(seed, setup, fault, 1500, now);
-                result.err().map(|what| (seed, what))
-            });
-            println!("{fault:?}: {first:?}, after {:?}", now.elapsed());
-            assert!(
-                first.is_some(),
-                "{fault:?} is not noticed within {within} schedules"
-            );
-        }
-    }
 }

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::LOG_BYTES;
-use crate::delivery::{Delivery, WhenFull};
+use super::spooled::Spooled;
+use super::{Fault, LOG_BYTES};
+use crate::delivery::{Delivery, Fsync, WhenFull};
 use crate::message::Message;
 use crate::outbox::{Appended, Limits};
 use crate::wire::SessionId;
@@ -11,8 +12,9 @@ use crate::wire::run::Run;
 
 /// What a producer owes (P1–P5).
 pub(super) struct Outbox {
-    outbox: crate::outbox::Outbox,
+    pub(super) outbox: crate::outbox::Outbox,
     at_most_once: bool,
+    pub(super) spool: Option<Spooled>,
 }
 
 impl Outbox {
@@ -22,17 +24,20 @@ impl Outbox {
         } else {
             Delivery::AtLeastOnce
         };
-        let limits = Limits {
-            messages: usize::MAX,
-            bytes: usize::MAX,
-            delivery,
-            when_full: WhenFull::Block,
-            checksummed: false,
-            loses_frames: false,
-        };
+        let limits = limits(delivery, false);
         Self {
             outbox: crate::outbox::Outbox::new(session, limits),
             at_most_once,
+            spool: None,
+        }
+    }
+    /// Makes one that is kept on a disk.
+    pub(super) fn spooled(session: SessionId, fsync: Fsync, fault: Fault) -> Self {
+        let (spool, outbox) = Spooled::new(session, fsync, fault);
+        Self {
+            outbox,
+            at_most_once: false,
+            spool: Some(spool),
         }
     }
     pub(super) fn session(&self) -> SessionId {
@@ -45,6 +50,9 @@ impl Outbox {
         self.outbox.first_owed() - 1
     }
     pub(super) fn append(&mut self) {
+        if let Some(spool) = &mut self.spool {
+            return spool.append(&mut self.outbox);
+        }
         let payload = Bytes::from(payload(self.session(), self.next()));
         assert_eq!(
             self.outbox.append(&Message::new(payload)),
@@ -91,17 +99,29 @@ impl Outbox {
         self.outbox
             .welcomed(acked, have)
             .expect("welcome beyond what was sent");
-        self.check();
+        self.settled();
     }
     pub(super) fn acknowledged(&mut self, to: u64) {
         self.outbox
             .acknowledged(to)
             .expect("acknowledgement beyond what was sent");
-        self.check();
+        self.settled();
     }
     pub(super) fn disconnected(&mut self) {
         self.outbox.disconnected();
         self.check();
+    }
+    /// Goes on syncing its spool, if it has one.
+    pub(super) fn syncs(&mut self) {
+        if let Some(spool) = &mut self.spool {
+            spool.syncs(&mut self.outbox);
+        }
+    }
+    fn settled(&mut self) {
+        self.check();
+        if let Some(spool) = &mut self.spool {
+            spool.acknowledged(&self.outbox);
+        }
     }
     fn check(&self) {
         let ledger = self.outbox.ledger();
@@ -109,18 +129,31 @@ impl Outbox {
     }
 }
 
-pub(super) fn payload(session: SessionId, sequence: u64) -> Vec<u8> {
+pub(super) const fn limits(delivery: Delivery, checksummed: bool) -> Limits {
+    Limits {
+        messages: usize::MAX,
+        bytes: usize::MAX,
+        delivery,
+        when_full: WhenFull::Block,
+        checksummed,
+        loses_frames: false,
+    }
+}
+
+/// What a producer's message of this number says; its number in the session, unless the producer dies.
+pub(super) fn payload(session: SessionId, serial: u64) -> Vec<u8> {
     // one in eleven is larger than the whole log
-    let length = if sequence.is_multiple_of(11) {
+    let length = if serial.is_multiple_of(11) {
         2 * LOG_BYTES
     } else {
-        3 + (sequence % 5) as usize * 4
+        3 + (serial % 5) as usize * 4
     };
-    let mut bytes = vec![
-        (session.0 >> 64) as u8,
-        sequence as u8,
-        (sequence >> 8) as u8,
-    ];
-    bytes.resize(length, sequence as u8);
+    let mut bytes = vec![(session.0 >> 64) as u8, serial as u8, (serial >> 8) as u8];
+    bytes.resize(length, serial as u8);
     bytes
+}
+
+/// Returns the number of the message that says this.
+pub(super) fn serial(payload: &[u8]) -> u64 {
+    u64::from(payload[1]) | u64::from(payload[2]) << 8
 }

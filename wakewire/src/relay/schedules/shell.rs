@@ -29,10 +29,13 @@ impl World {
                 session,
                 first_owed,
             }) => {
-                let welcome = self
+                let hello = self
                     .hub
-                    .producer_hello(session, first_owed, id, &mut self.wake)
-                    .unwrap();
+                    .producer_hello(session, first_owed, id, &mut self.wake);
+                let Some(welcome) = self.unless_full(hello) else {
+                    self.cut(c);
+                    return self.relay_lost(c);
+                };
                 let connection = &mut self.connections[c];
                 connection.origin = welcome.origin;
                 if connection.open {

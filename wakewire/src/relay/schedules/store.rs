@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::super::hub::Hub;
 use super::super::store::Store;
-use super::{Fault, HOLD, NAMED, Setup, TWO_NAMED, World, config, run_caught, schedules};
+use super::setups::{TWO_NAMED, run_caught, schedules};
+use super::{Fault, HOLD, NAMED, Setup, World, config, hub};
 use crate::delivery::Fsync;
 use crate::spool::bad::{Faults, Memory};
 use crate::spool::format::Boot;
@@ -74,7 +75,7 @@ impl World {
     /// What a relay finds that was killed, perhaps in the middle of a write, or whose machine has lost its power.
     pub(super) fn relay_comes_back(&mut self) -> Hub {
         let Some(kept) = &mut self.kept else {
-            return Hub::new(config(self.setup, self.fault));
+            return hub(self.setup, self.fault);
         };
         if self.rng.below(2) == 0
             && let Some(chunk) = self.hub.poll_store(usize::MAX, true)

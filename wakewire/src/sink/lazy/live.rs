@@ -50,14 +50,6 @@ pub(super) enum Ask {
     Connect,
 }
 
-/// What became of a message that was offered to the live connection.
-pub(super) enum Offered {
-    Taken,
-    /// Not taken and not refused for good: it has to wait.
-    Back(Message),
-    Refused(SinkError),
-}
-
 impl<S: MessageSink + 'static> Core<S> {
     pub(super) fn new(open: Box<dyn Fn() -> Opening<S> + Send + Sync>, config: LazyConfig) -> Self {
         let runtime = OnceLock::new();
@@ -74,26 +66,35 @@ impl<S: MessageSink + 'static> Core<S> {
         }
     }
 
-    /// Offers a message to the live connection without waiting, and without allocating when it is taken.
-    pub(super) fn offer(&self, message: Message) -> Offered {
+    /// Offers a message to the live connection without waiting, and without allocating when it is taken. One that
+    /// would wait, waits for a connection too.
+    #[inline]
+    pub(super) fn offer(&self, message: Message) -> Result<(), TrySendError> {
         let live = self.live.load();
         let Some(live) = live.as_ref() else {
-            return Offered::Back(message);
+            return Err(TrySendError::WouldWait(message));
         };
         if !live.is_usable() {
             self.lose_silent(live);
-            return Offered::Back(message);
+            return Err(TrySendError::WouldWait(message));
         }
         match live.sink.try_send(message) {
             Ok(()) => {
                 self.took(live);
-                Offered::Taken
+                Ok(())
             }
-            Err(TrySendError::WouldWait(message)) => Offered::Back(message),
-            Err(TrySendError::Refused(error)) => match self.judge(live, error) {
-                Ok((message, _)) => Offered::Back(message),
-                Err(error) => Offered::Refused(error),
+            Err(error) => Err(self.untaken(live, error)),
+        }
+    }
+
+    #[cold]
+    fn untaken(&self, live: &Arc<Live<S>>, error: TrySendError) -> TrySendError {
+        match error {
+            TrySendError::Refused(error) => match self.judge(live, error) {
+                Ok((message, _)) => TrySendError::WouldWait(message),
+                Err(error) => TrySendError::Refused(error),
             },
+            waits @ TrySendError::WouldWait(_) => waits,
         }
     }
 
@@ -108,6 +109,7 @@ impl<S: MessageSink + 'static> Core<S> {
     }
 
     /// Counts a message that the connection took.
+    #[inline]
     pub(super) fn took(&self, live: &Live<S>) {
         // Read first: the line stays shared between the senders' processors.
         if !live.took.load(Ordering::Relaxed) {
@@ -328,6 +330,7 @@ impl<S: MessageSink> Live<S> {
 
     /// Returns whether a message may be given to it. What it was and no longer is, the peer ended; but
     /// while it connects again by itself it is not to be disturbed, for it may owe messages.
+    #[inline]
     fn is_usable(&self) -> bool {
         if self.sink.is_connected() {
             if !self.was_up.load(Ordering::Relaxed) {

@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use self::metrics::LazyMetrics;
 
 use self::gate::Stage;
-use self::live::{Ask, Core, Offered, Opening};
+use self::live::{Ask, Core, Opening};
 use self::patience::Patience;
 use self::series::ended;
 use super::{
@@ -132,6 +132,14 @@ impl<S: MessageSink + 'static> LazyMessageSink<S> {
         &self.core.config
     }
 
+    #[cold]
+    fn send_untaken(&self, error: TrySendError) -> Sending<'_> {
+        match error {
+            TrySendError::Refused(error) => Sending::ready(Err(error)),
+            TrySendError::WouldWait(message) => Sending::new(self.deliver(message, S::send)),
+        }
+    }
+
     /// Sends a message that has to wait: for a connection, for a fresh one, or for the inner sink.
     async fn deliver<T: Unpin>(
         &self,
@@ -237,9 +245,8 @@ impl<S: MessageSink + 'static> MessageSink for LazyMessageSink<S> {
     /// the promise of [`MessageSink::send`]. The dial series goes on, and the next send finds its result.
     fn send(&self, message: Message) -> Sending<'_> {
         match self.core.offer(message) {
-            Offered::Taken => Sending::ready(Ok(())),
-            Offered::Refused(error) => Sending::ready(Err(error)),
-            Offered::Back(message) => Sending::new(self.deliver(message, S::send)),
+            Ok(()) => Sending::ready(Ok(())),
+            Err(error) => self.send_untaken(error),
         }
     }
 
@@ -270,9 +277,7 @@ impl<S: MessageSink + 'static> MessageSink for LazyMessageSink<S> {
     /// Takes the message if there is a connection and the inner sink takes it at once; opens nothing.
     fn try_send(&self, message: Message) -> Result<(), TrySendError> {
         match self.core.offer(message) {
-            Offered::Taken => Ok(()),
-            Offered::Refused(error) => Err(TrySendError::Refused(error)),
-            Offered::Back(message) => {
+            Err(TrySendError::WouldWait(message)) => {
                 let gate = self.core.gate.lock();
                 let error = match (gate.stage(), &gate.lost) {
                     (Stage::Closed, _) => gate.closed(),
@@ -283,6 +288,7 @@ impl<S: MessageSink + 'static> MessageSink for LazyMessageSink<S> {
                 let error = self.core.refuse(error, Some(message));
                 Err(TrySendError::Refused(error))
             }
+            taken_or_refused => taken_or_refused,
         }
     }
 

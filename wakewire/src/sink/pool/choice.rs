@@ -229,6 +229,11 @@ mod tests {
     }
 
     #[test]
+    fn who_refused_and_who_is_waited_for_are_both_left_out() {
+        assert_eq!(set(&[1, 3]).with(set(&[0, 3])), set(&[0, 1, 3]));
+    }
+
+    #[test]
     fn idle_lanes_rest_but_for_the_least_number() {
         let start = Instant::now();
         let second = Duration::from_secs(1);

@@ -205,4 +205,16 @@ mod tests {
         drop(leaving);
         assert!(lane.enter().is_some());
     }
+
+    #[tokio::test]
+    async fn a_lane_that_is_disconnected_sleeps_unless_somebody_is_on_it() {
+        let lane = lane();
+        let user = lane.enter().unwrap();
+        user.take_part();
+        lane.disconnect(lane.leave()).await.unwrap();
+        assert_eq!(lane.view().rest, Rest::Awake);
+        drop(user);
+        lane.disconnect(lane.leave()).await.unwrap();
+        assert_eq!(lane.view().rest, Rest::Asleep);
+    }
 }

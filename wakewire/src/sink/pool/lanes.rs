@@ -58,9 +58,8 @@ impl Lanes {
     /// This lane was chosen instead of the one whose turn it was: those between had theirs.
     pub(super) fn skipped_to(&self, lane: usize, turn: usize) {
         if lane != turn {
-            let count = self.list.len();
-            self.turns
-                .fetch_add((lane + count - turn) % count, Ordering::Relaxed);
+            let turns = lane + self.list.len() - turn;
+            self.turns.fetch_add(turns, Ordering::Relaxed);
         }
     }
 

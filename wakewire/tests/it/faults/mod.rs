@@ -1,11 +1,15 @@
 //! What a link survives: cuts at any byte, damage, peers that are silent, slow, hostile, or leave.
 
+mod connecting;
 mod cuts;
 mod damage;
 mod flapping;
+mod herd;
 mod hostile;
+mod resets;
 mod session;
 mod slow;
+mod stopped;
 
 use std::time::{Duration, Instant};
 
