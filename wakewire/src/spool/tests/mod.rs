@@ -289,6 +289,10 @@ impl World {
         }
         // What it does not know as acknowledged is sent again.
         self.acked = recovered.acked;
+        if recovered.session != Some(self.session) {
+            // Nothing of the new session yet.
+            self.sent = 0;
+        }
         self.sent = self.sent.max(self.journal.synced());
         self.residue = false;
         self.session = recovered.session.unwrap();
