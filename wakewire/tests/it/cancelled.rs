@@ -62,6 +62,13 @@ cases! {
         world.ends_well().await;
         sent.is_some()
     },
+    "MessageSink::send_ref" => |polls| {
+        let mut world = World::direct().await;
+        let message = world.sequence.message(100);
+        let sent = polls.of(world.sink.send_ref(&(&message).into())).await;
+        world.ends_well().await;
+        sent.is_some()
+    },
     "MessageSink::send_with_receipt" => |polls| {
         let mut world = World::direct().await;
         let message = world.sequence.message(100);

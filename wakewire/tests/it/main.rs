@@ -25,6 +25,7 @@ mod examples;
 mod faults;
 mod foreign;
 mod guarantees;
+mod handed;
 mod lanes;
 mod layers;
 mod lazy;
