@@ -66,6 +66,21 @@ impl<S: MessageSink + 'static> Core<S> {
         }
     }
 
+    /// Offers a message to the live connection without waiting, and without allocating when it is taken.
+    pub(super) fn offer(&self, message: Message) -> Result<(), TrySendError> {
+        let live = self.live.load();
+        let Some(live) = self.usable(&live) else {
+            return Err(TrySendError::WouldWait(message));
+        };
+        match live.sink.try_send(message) {
+            Ok(()) => {
+                self.took(live);
+                Ok(())
+            }
+            Err(error) => Err(self.untaken(live, error)),
+        }
+    }
+
     /// Returns the live connection that was loaded, for a message that is not to wait; one that says that it is down
     /// is put aside.
     #[inline]

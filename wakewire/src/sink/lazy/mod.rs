@@ -132,11 +132,6 @@ impl<S: MessageSink + 'static> LazyMessageSink<S> {
         &self.core.config
     }
 
-    #[cold]
-    fn send_later(&self, message: Message) -> Sending<'_> {
-        Sending::new(self.deliver(message, S::send))
-    }
-
     /// Sends a message that has to wait: for a connection, for a fresh one, or for the inner sink.
     async fn deliver<T: Unpin>(
         &self,
@@ -241,20 +236,18 @@ impl<S: MessageSink + 'static> MessageSink for LazyMessageSink<S> {
     /// Dropped while pending, the message was not accepted by this sink, nor by an inner sink that keeps
     /// the promise of [`MessageSink::send`]. The dial series goes on, and the next send finds its result.
     fn send(&self, message: Message) -> Sending<'_> {
-        // Not by way of `try_send`: a message is 80 bytes, and each function that it goes through moves it.
+        // As `offer` does, but in place: each function that a message goes through moves its 80 bytes.
         let live = self.core.live.load();
         let Some(live) = self.core.usable(&live) else {
-            return self.send_later(message);
+            return Sending::new(self.deliver(message, S::send));
         };
-        match live.sink.try_send(message) {
-            Ok(()) => {
-                self.core.took(live);
-                Sending::ready(Ok(()))
-            }
-            Err(error) => match self.core.untaken(live, error) {
-                TrySendError::Refused(error) => Sending::ready(Err(error)),
-                TrySendError::WouldWait(message) => self.send_later(message),
-            },
+        let Err(error) = live.sink.try_send(message) else {
+            self.core.took(live);
+            return Sending::ready(Ok(()));
+        };
+        match self.core.untaken(live, error) {
+            TrySendError::Refused(error) => Sending::ready(Err(error)),
+            TrySendError::WouldWait(message) => Sending::new(self.deliver(message, S::send)),
         }
     }
 
@@ -284,18 +277,7 @@ impl<S: MessageSink + 'static> MessageSink for LazyMessageSink<S> {
 
     /// Takes the message if there is a connection and the inner sink takes it at once; opens nothing.
     fn try_send(&self, message: Message) -> Result<(), TrySendError> {
-        let live = self.core.live.load();
-        let offered = match self.core.usable(&live) {
-            Some(live) => match live.sink.try_send(message) {
-                Ok(()) => {
-                    self.core.took(live);
-                    Ok(())
-                }
-                Err(error) => Err(self.core.untaken(live, error)),
-            },
-            None => Err(TrySendError::WouldWait(message)),
-        };
-        match offered {
+        match self.core.offer(message) {
             Err(TrySendError::WouldWait(message)) => {
                 let gate = self.core.gate.lock();
                 let error = match (gate.stage(), &gate.lost) {
