@@ -119,3 +119,35 @@ impl<S> LazyConnectionPool<S> {
         Ok(Report::over([whole]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Failure;
+    use crate::sink::PoolConfig;
+
+    #[test]
+    fn what_members_report_is_added_up() {
+        let never = async || Err::<Arc<dyn MessageSink>, _>(SinkError::Closed(Failure::new("")));
+        let pool = LazyConnectionPool::new(never, PoolConfig::default()).unwrap();
+        let member = |target: usize, accepted| {
+            let ledger = Ledger {
+                accepted,
+                ..Ledger::default()
+            };
+            let mut report = SinkReport::new("member", ledger, None);
+            (report.connects, report.wakes) = (accepted + 1, accepted + 2);
+            Ended {
+                target,
+                waited: false,
+                result: Ok(Report::over([report])),
+            }
+        };
+        let merged = pool.merged(vec![member(0, 10), member(1, 20)]).unwrap();
+        let [whole] = &merged.per_sink[..] else {
+            panic!("{merged:?}");
+        };
+        assert_eq!(whole.ledger.accepted, 30);
+        assert_eq!((whole.connects, whole.wakes), (32, 34));
+    }
+}
