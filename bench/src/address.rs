@@ -77,9 +77,7 @@ impl Address {
             Self::Unix(path) => Self::Unix(path.with_extension("back")),
             Self::Tcp(address) => Self::Tcp((address.ip(), 0).into()),
             #[cfg(feature = "tls")]
-            Self::Tls(address, directory) => {
-                Self::Tls((address.ip(), 0).into(), directory.clone())
-            }
+            Self::Tls(address, directory) => Self::Tls((address.ip(), 0).into(), directory.clone()),
         }
     }
 }

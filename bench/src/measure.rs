@@ -24,9 +24,7 @@ fn duration(value: TimeVal) -> Duration {
 
 /// Returns the nanoseconds of a clock that all processes of the machine share.
 pub fn now() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
-        Duration::from(time).as_nanos() as u64
-    })
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| Duration::from(time).as_nanos() as u64)
 }
 
 /// Runs in the sender from just before the first send until the receiver has confirmed.

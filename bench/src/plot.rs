@@ -19,7 +19,11 @@ const HEAD: f64 = 40.0;
 
 /// Draws the bars as SVG; those of wakewire stand out.
 pub fn svg(title: &str, bars: &[Bar]) -> String {
-    let values = || bars.iter().map(|bar| bar.value).filter(|&value| value > 0.0);
+    let values = || {
+        bars.iter()
+            .map(|bar| bar.value)
+            .filter(|&value| value > 0.0)
+    };
     let longest = values().fold(1.0, f64::max);
     // The shortest bar is seen too.
     let base = values().fold(longest, f64::min) / 2.0;
@@ -68,7 +72,10 @@ mod tests {
             value,
             label: format!("{value}/s"),
         };
-        let svg = svg("64 B", &[bar("wakewire", 1e7), bar("other", 1e3), bar("failed", 0.0)]);
+        let svg = svg(
+            "64 B",
+            &[bar("wakewire", 1e7), bar("other", 1e3), bar("failed", 0.0)],
+        );
         assert_eq!(svg.matches("<rect x=").count(), 3);
         assert!(svg.contains("width='470.0'"), "{svg}");
         assert!(svg.contains(">1000/s<") && svg.contains("#c2410c"));

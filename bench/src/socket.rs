@@ -37,8 +37,9 @@ impl Listener {
             }
             Address::Tcp(address) => TcpListener::bind(address).map(Self::Tcp),
             #[cfg(feature = "tls")]
-            Address::Tls(address, directory) => TcpListener::bind(address)
-                .map(|listener| Self::Tls(listener, directory.clone())),
+            Address::Tls(address, directory) => {
+                TcpListener::bind(address).map(|listener| Self::Tls(listener, directory.clone()))
+            }
         };
         listener.with_context(|| format!("cannot listen on {address}"))
     }

@@ -43,7 +43,7 @@ pub use backoff::LazyConfig;
 pub use delivery::{Delivery, Fsync, WhenFull};
 pub use endpoint::{Authority, Endpoint, EndpointError, Scheme};
 pub use error::{Failure, PartialFailure, Phase, SinkError, TrySendError};
-pub use message::Message;
+pub use message::{Message, MessageRef};
 pub use outbox::{Dropped, Ledger};
 pub use sink::lazy::LazyMessageSink;
 pub use sink::pool::LazyConnectionPool;

@@ -132,7 +132,11 @@ impl Service<HttpRequest<Body>> for Calls {
 
     fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
         let receive = Receive(self.clone());
-        Box::pin(async move { Ok(server::Grpc::new(Raw).client_streaming(receive, request).await) })
+        Box::pin(async move {
+            Ok(server::Grpc::new(Raw)
+                .client_streaming(receive, request)
+                .await)
+        })
     }
 }
 
@@ -232,10 +236,7 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.0).poll_write(context, bytes)
     }
 
-    fn poll_flush(
-        mut self: Pin<&mut Self>,
-        context: &mut TaskContext<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_flush(context)
     }
 

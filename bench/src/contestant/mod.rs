@@ -1,9 +1,9 @@
 //! Who is measured; one file each.
 
 pub mod raw;
+pub mod round_trip;
 pub mod tokio_batch;
 pub mod tokio_naive;
-pub mod round_trip;
 pub mod wakewire;
 pub mod wakewire_relay;
 

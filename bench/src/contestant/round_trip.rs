@@ -231,7 +231,9 @@ impl Contestant for Wakewire {
 }
 
 fn service(address: &Address) -> String {
-    format!("[services.{SERVICE}]\ntype = 'direct'\nendpoint = '{address}'\nlazy.max_retries = 20\nlazy.retry_delay_ms = 5")
+    format!(
+        "[services.{SERVICE}]\ntype = 'direct'\nendpoint = '{address}'\nlazy.max_retries = 20\nlazy.retry_delay_ms = 5"
+    )
 }
 
 const SERVICE: &str = "bench";

@@ -77,7 +77,9 @@ impl Contestant for WakewireRelay {
                 all.push(checker??);
             }
             // The one that got the least speaks for all.
-            all.into_iter().min_by_key(Checker::seen).context("no consumers")
+            all.into_iter()
+                .min_by_key(Checker::seen)
+                .context("no consumers")
         })?;
         drop(relay);
         Ok(checker)

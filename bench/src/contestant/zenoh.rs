@@ -41,7 +41,10 @@ impl Contestant for Zenoh {
                 .map_err(|error| anyhow!(error))?;
             stage.announce(&address)?;
             while !checker.is_done() {
-                let sample = messages.recv_async().await.map_err(|error| anyhow!(error))?;
+                let sample = messages
+                    .recv_async()
+                    .await
+                    .map_err(|error| anyhow!(error))?;
                 checker.check(&sample.payload().to_bytes())?;
             }
             session
