@@ -124,7 +124,7 @@ impl Connected {
                         source.recv().await.ok();
                         drop(factory);
                     });
-                    if self.sources.len() % 100 == 0 {
+                    if self.sources.len().is_multiple_of(100) {
                         sleep(Duration::from_millis(10)).await;
                     }
                 }
