@@ -18,7 +18,7 @@
     reason = "users write it as a literal over a default"
 )]
 pub struct ListenLimits {
-    /// Greeted connections in all. Default 10,000: each costs a socket and about 8 KiB.
+    /// Greeted connections in all. Default 10,000: each costs a socket and about 13 KiB.
     pub connections: usize,
     /// Greeted connections from one address. Default 256.
     pub connections_per_address: usize,
