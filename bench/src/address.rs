@@ -71,6 +71,16 @@ impl Address {
 }
 
 impl Address {
+    /// Returns the address as others write it, behind what they begin with.
+    #[cfg(feature = "peers")]
+    pub fn behind(&self, unix: &str, tcp: &str) -> Result<String> {
+        match self {
+            Self::Unix(path) => Ok(format!("{unix}{}", path.display())),
+            Self::Tcp(address) => Ok(format!("{tcp}{address}")),
+            Self::Tls(..) => bail!("not over TLS"),
+        }
+    }
+
     /// Returns another address at the same place, for what goes back.
     pub fn beside(&self) -> Self {
         match self {

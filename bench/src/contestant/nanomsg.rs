@@ -25,7 +25,7 @@ impl Contestant for Nng {
     fn receive(&self, course: &Course, stage: Stage) -> Result<Checker> {
         let socket = Socket::new(Protocol::Pull0)?;
         let address = course.address.with_port()?;
-        socket.listen(&url(&address))?;
+        socket.listen(&url(&address)?)?;
         stage.announce(&address)?;
         // The first message says where the confirmation is to go.
         let back = socket.recv()?;
@@ -44,10 +44,10 @@ impl Contestant for Nng {
     fn send(&self, course: &Course) -> Result<Sent> {
         let confirmation = Socket::new(Protocol::Pull0)?;
         let back = course.address.beside().with_port()?;
-        confirmation.listen(&url(&back))?;
+        confirmation.listen(&url(&back)?)?;
         let socket = Socket::new(Protocol::Push0)?;
-        socket.dial(&url(&course.address))?;
-        send(&socket, url(&back).as_bytes())?;
+        socket.dial(&url(&course.address)?)?;
+        send(&socket, url(&back)?.as_bytes())?;
         let mut slate = Slate::new(course);
 
         let stopwatch = Stopwatch::start();
@@ -65,9 +65,6 @@ fn send(socket: &Socket, bytes: &[u8]) -> Result<()> {
     socket.send(bytes).map_err(|(_, error)| anyhow!(error))
 }
 
-fn url(address: &Address) -> String {
-    match address {
-        Address::Unix(path) => format!("ipc://{}", path.display()),
-        Address::Tcp(address) => format!("tcp://{address}"),
-    }
+fn url(address: &Address) -> Result<String> {
+    address.behind("ipc://", "tcp://")
 }

@@ -101,10 +101,7 @@ impl Contestant for Zenoh {
 }
 
 async fn open(role: &str, address: &Address) -> Result<Session> {
-    let endpoint = match address {
-        Address::Unix(path) => format!("unixsock-stream/{}", path.display()),
-        Address::Tcp(address) => format!("tcp/{address}"),
-    };
+    let endpoint = address.behind("unixsock-stream/", "tcp/")?;
     let mut config = Config::default();
     for (key, value) in [
         ("mode", "\"peer\"".to_owned()),

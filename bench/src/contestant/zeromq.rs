@@ -48,8 +48,8 @@ impl Contestant for ZeroMq {
         let confirmation = context.socket(PULL)?;
         let back = bind(&confirmation, &course.address.beside())?;
         let socket = context.socket(PUSH)?;
-        socket.connect(&url(&course.address))?;
-        socket.send(url(&back).as_str(), 0)?;
+        socket.connect(&url(&course.address)?)?;
+        socket.send(url(&back)?.as_str(), 0)?;
         let mut slate = Slate::new(course);
 
         let stopwatch = Stopwatch::start();
@@ -63,16 +63,13 @@ impl Contestant for ZeroMq {
     }
 }
 
-fn url(address: &Address) -> String {
-    match address {
-        Address::Unix(path) => format!("ipc://{}", path.display()),
-        Address::Tcp(address) => format!("tcp://{address}"),
-    }
+fn url(address: &Address) -> Result<String> {
+    address.behind("ipc://", "tcp://")
 }
 
 /// Binds, and returns where, with the port that the system chose.
 fn bind(socket: &Socket, address: &Address) -> Result<Address> {
     let address = address.with_port()?;
-    socket.bind(&url(&address))?;
+    socket.bind(&url(&address)?)?;
     Ok(address)
 }
