@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::message::{MessageRef, Precision};
+use crate::message::{Parts, Precision};
 
 /// A family of message types; a service with a domain refuses every other type before a byte is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,8 +119,8 @@ pub(crate) enum Refusal {
 
 impl Admission {
     /// Checks one message; cheap enough for every send.
-    pub(crate) fn check(&self, message: &MessageRef<'_>) -> Result<(), Refusal> {
-        let bytes = message.payload.len();
+    pub(crate) fn check(&self, message: &impl Parts) -> Result<(), Refusal> {
+        let bytes = message.payload().len();
         if bytes > self.max_message_bytes {
             return Err(Refusal::TooLarge {
                 bytes,
@@ -128,15 +128,15 @@ impl Admission {
             });
         }
         if let Some(domain) = self.domain
-            && !domain.types().contains(&message.message_type)
+            && !domain.types().contains(&message.message_type())
         {
             return Err(Refusal::WrongType {
-                message_type: message.message_type,
+                message_type: message.message_type(),
                 domain,
             });
         }
-        if let Some(precision) = message.precision
-            && !self.precision.takes(message.precision)
+        if let Some(precision) = message.precision()
+            && !self.precision.takes(message.precision())
         {
             return Err(Refusal::WrongPrecision {
                 precision,
@@ -144,8 +144,8 @@ impl Admission {
             });
         }
         for (field, text) in [
-            ("target", message.target),
-            ("correlation_id", message.correlation_id),
+            ("target", message.target()),
+            ("correlation_id", message.correlation_id()),
         ] {
             if let Some(text) = text
                 && text.len() > FIELD_LIMIT

@@ -180,6 +180,56 @@ impl<'a> From<&'a Message> for MessageRef<'a> {
     }
 }
 
+/// What a message consists of, wherever it lies: so that one that is owned need not be looked at as a borrowed one, which
+/// costs some 60 instructions each.
+pub(crate) trait Parts {
+    fn payload(&self) -> &[u8];
+    fn target(&self) -> Option<&str>;
+    fn correlation_id(&self) -> Option<&str>;
+    fn timestamp(&self) -> u64;
+    fn message_type(&self) -> u16;
+    fn priority(&self) -> MessagePriority;
+    fn precision(&self) -> Option<Precision>;
+}
+
+macro_rules! parts {
+    ($message:ty) => {
+        impl Parts for $message {
+            #[inline]
+            fn payload(&self) -> &[u8] {
+                &self.payload
+            }
+            #[inline]
+            fn target(&self) -> Option<&str> {
+                self.target.as_deref()
+            }
+            #[inline]
+            fn correlation_id(&self) -> Option<&str> {
+                self.correlation_id.as_deref()
+            }
+            #[inline]
+            fn timestamp(&self) -> u64 {
+                self.timestamp
+            }
+            #[inline]
+            fn message_type(&self) -> u16 {
+                self.message_type
+            }
+            #[inline]
+            fn priority(&self) -> MessagePriority {
+                self.priority
+            }
+            #[inline]
+            fn precision(&self) -> Option<Precision> {
+                self.precision
+            }
+        }
+    };
+}
+
+parts!(Message);
+parts!(MessageRef<'_>);
+
 /// How urgent a message is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(

@@ -8,7 +8,7 @@ use super::Link;
 use super::lane::{Lane, Offer};
 use super::waiter::{Waiter, until};
 use crate::error::{SinkError, TrySendError};
-use crate::message::{Message, MessageRef};
+use crate::message::{Message, MessageRef, Parts};
 
 /// Why a message was not taken over.
 enum NotTaken {
@@ -23,7 +23,7 @@ impl Link {
         if let Some(spooled) = &self.shared.spooled {
             return self.try_accept_spooled(spooled, message);
         }
-        match self.try_take(&MessageRef::from(&message), Lane::offer) {
+        match self.try_take(&message, Lane::offer) {
             Ok(()) => Ok(()),
             Err(NotTaken::WouldWait) => Err(TrySendError::WouldWait(message)),
             Err(NotTaken::Refused(error)) => Err(TrySendError::Refused(error.returning(message))),
@@ -46,10 +46,10 @@ impl Link {
     }
 
     #[inline]
-    fn try_take(
+    fn try_take<M: Parts>(
         &self,
-        message: &MessageRef<'_>,
-        offer: impl FnOnce(&mut Lane, &MessageRef<'_>) -> Offer,
+        message: &M,
+        offer: impl FnOnce(&mut Lane, &M) -> Offer,
     ) -> Result<(), NotTaken> {
         let shared = &self.shared;
         if let Err(refusal) = shared.config.admission.check(message) {
@@ -97,7 +97,7 @@ impl Link {
     pub(super) async fn take(
         &self,
         message: Message,
-        mut offer: impl FnMut(&mut Lane, &MessageRef<'_>) -> Offer,
+        mut offer: impl FnMut(&mut Lane, &Message) -> Offer,
     ) -> Result<(), SinkError> {
         let deadline = Instant::now().checked_add(self.shared.config.lazy.wait_timeout);
         let waiter = Waiter::new(&self.shared);
@@ -105,7 +105,7 @@ impl Link {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            match self.try_take(&MessageRef::from(&message), &mut offer) {
+            match self.try_take(&message, &mut offer) {
                 Ok(()) => return Ok(()),
                 Err(NotTaken::Refused(error)) => return Err(error.returning(message)),
                 Err(NotTaken::WouldWait) => {}
@@ -130,7 +130,7 @@ impl Link {
         let mut rest = VecDeque::from(messages);
         while let Some(first) = rest.front() {
             let mut taken = 0;
-            let tried = self.try_take(&first.into(), |lane, first| {
+            let tried = self.try_take(first, |lane, first| {
                 let offer = lane.offer(first);
                 if offer == Offer::Taken {
                     taken = 1 + lane.take_more(

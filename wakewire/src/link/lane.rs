@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::atomic::{AtomicBool, Ordering};
 use crate::domain::Admission;
 use crate::error::{Failure, Phase as ErrorPhase, SinkError};
-use crate::message::{Message, MessageRef};
+use crate::message::{Message, Parts};
 use crate::outbox::{Appended, Fate, Ledger, Outbox, Teller};
 
 /// Where a link is on its way to its peer.
@@ -130,12 +130,12 @@ impl Lane {
 
     /// Takes a message over if the link's state and the outbox's room allow.
     #[inline]
-    pub(super) fn offer(&mut self, message: &MessageRef<'_>) -> Offer {
+    pub(super) fn offer(&mut self, message: &impl Parts) -> Offer {
         if self.closing || self.lost {
             self.refused += 1;
             return Offer::Refused;
         }
-        match self.outbox.append(*message) {
+        match self.outbox.append(message) {
             Appended::Accepted | Appended::Dropped => Offer::Taken,
             Appended::Full if self.outbox.rejects() => {
                 self.refused += 1;
@@ -153,9 +153,8 @@ impl Lane {
         admission: &Admission,
     ) -> usize {
         messages
-            .map(MessageRef::from)
             .take_while(|message| {
-                admission.check(message).is_ok() && self.outbox.append(*message) != Appended::Full
+                admission.check(*message).is_ok() && self.outbox.append(*message) != Appended::Full
             })
             .count()
     }
@@ -164,7 +163,7 @@ impl Lane {
     /// message is not taken.
     pub(super) fn offer_awaited(
         &mut self,
-        message: &MessageRef<'_>,
+        message: &impl Parts,
         tell: &mut Option<Teller>,
     ) -> Offer {
         if self.outbox.has_enough_awaited() && !self.closing && !self.lost {

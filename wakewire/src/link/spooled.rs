@@ -168,7 +168,7 @@ impl Link {
         let shared = &self.shared;
         let refusals = messages
             .iter()
-            .map(|message| shared.config.admission.check(&message.into()).err());
+            .map(|message| shared.config.admission.check(message).err());
         let fit = refusals.clone().take_while(Option::is_none).count();
         if fit == 0 {
             shared.lane.lock().refused += 1;

@@ -25,7 +25,7 @@ use self::doubt::Doubt;
 pub use self::ledger::{Dropped, Ledger};
 use self::segment::Segment;
 use crate::delivery::{Delivery, WhenFull};
-use crate::message::MessageRef;
+use crate::message::Parts;
 use crate::wire::frame::{encode_message, encoded_length};
 use crate::wire::run::Run;
 use crate::wire::{ProtocolError, SessionId};
@@ -172,8 +172,7 @@ impl Outbox {
 
     /// Rule P1: takes a message over, if there is room.
     #[inline]
-    pub(crate) fn append<'a>(&mut self, message: impl Into<MessageRef<'a>>) -> Appended {
-        let message = message.into();
+    pub(crate) fn append(&mut self, message: &impl Parts) -> Appended {
         let length = encoded_length(message);
         let mut outcome = Appended::Accepted;
         if !self.has_room(length) {

@@ -5,7 +5,7 @@ use bytes::{BufMut, BytesMut};
 use super::ProtocolError;
 use super::frame::Kind;
 use crate::domain::FIELD_LIMIT;
-use crate::message::{Message, MessageRef, Precision};
+use crate::message::{Message, Parts, Precision};
 
 /// The length of all extensions together, before the first one.
 const BLOCK_HEAD: usize = 2;
@@ -23,39 +23,34 @@ enum Tag {
 }
 
 /// Returns how many bytes the extensions of a message take; 0 when it has none.
-pub(super) fn length(message: &MessageRef<'_>, within_ms: Option<u32>) -> usize {
-    if message.target.is_none()
-        && message.correlation_id.is_none()
-        && message.precision.is_none()
+pub(super) fn length(message: &impl Parts, within_ms: Option<u32>) -> usize {
+    if message.target().is_none()
+        && message.correlation_id().is_none()
+        && message.precision().is_none()
         && within_ms.is_none()
     {
         return 0;
     }
     let text = |text: Option<&str>| text.map_or(0, |text| EXTENSION_HEAD + text.len());
-    let precision = if message.precision.is_some() {
+    let precision = if message.precision().is_some() {
         EXTENSION_HEAD + 1
     } else {
         0
     };
     let within = within_ms.map_or(0, |ms| EXTENSION_HEAD + size_of_val(&ms));
-    BLOCK_HEAD + text(message.target) + text(message.correlation_id) + precision + within
+    BLOCK_HEAD + text(message.target()) + text(message.correlation_id()) + precision + within
 }
 
 /// Appends the extensions of a message that has some; `length` is what [`length`] says.
-pub(super) fn put(
-    message: &MessageRef<'_>,
-    within_ms: Option<u32>,
-    length: usize,
-    out: &mut BytesMut,
-) {
+pub(super) fn put(message: &impl Parts, within_ms: Option<u32>, length: usize, out: &mut BytesMut) {
     out.put_u16_le(u16::try_from(length - BLOCK_HEAD).unwrap_or(u16::MAX));
-    if let Some(target) = message.target {
+    if let Some(target) = message.target() {
         put_one(out, Tag::Target, target.as_bytes());
     }
-    if let Some(id) = message.correlation_id {
+    if let Some(id) = message.correlation_id() {
         put_one(out, Tag::CorrelationId, id.as_bytes());
     }
-    if let Some(precision) = message.precision {
+    if let Some(precision) = message.precision() {
         let code = match precision {
             Precision::TokenNative => 1,
             Precision::FixedPoint8 => 2,

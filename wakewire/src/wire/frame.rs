@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{ProtocolError, extensions};
-use crate::message::{Message, MessagePriority, MessageRef};
+use crate::message::{Message, MessagePriority, Parts};
 
 /// What every frame starts with.
 pub(crate) const HEADER: usize = 32;
@@ -189,9 +189,8 @@ fn share_of(origin: [u8; 4]) -> u32 {
 const CRC_OF_ZERO: u32 = 0x4867_4bc7;
 
 /// Returns how many bytes a message takes on the wire.
-pub(crate) fn encoded_length<'a>(message: impl Into<MessageRef<'a>>) -> usize {
-    let message = message.into();
-    HEADER + extensions::length(&message, None) + message.payload.len()
+pub(crate) fn encoded_length(message: &impl Parts) -> usize {
+    HEADER + extensions::length(message, None) + message.payload().len()
 }
 
 /// Returns the largest frame body of a service that takes payloads of this size: extensions stand beside them.
@@ -214,8 +213,8 @@ pub(crate) struct Carrier {
 
 /// Appends a message as one `Data` frame. The caller has checked its size.
 #[inline]
-pub(crate) fn encode_message<'a>(
-    message: impl Into<MessageRef<'a>>,
+pub(crate) fn encode_message(
+    message: &impl Parts,
     sequence: u64,
     checksummed: bool,
     out: &mut BytesMut,
@@ -225,24 +224,24 @@ pub(crate) fn encode_message<'a>(
         sequence,
         within_ms: None,
     };
-    encode_carried(&message.into(), carrier, checksummed, out);
+    encode_carried(message, carrier, checksummed, out);
 }
 
 /// Appends a message as one frame. The caller has checked its size.
 pub(crate) fn encode_carried(
-    message: &MessageRef<'_>,
+    message: &impl Parts,
     carrier: Carrier,
     checksummed: bool,
     out: &mut BytesMut,
 ) {
     let extensions = extensions::length(message, carrier.within_ms);
     let mut header = Header {
-        length: u32::try_from(extensions + message.payload.len()).unwrap_or(u32::MAX),
+        length: u32::try_from(extensions + message.payload().len()).unwrap_or(u32::MAX),
         kind: carrier.kind,
-        flags: message.priority as u8,
-        message_type: message.message_type,
+        flags: message.priority() as u8,
+        message_type: message.message_type(),
         sequence: carrier.sequence,
-        timestamp: message.timestamp,
+        timestamp: message.timestamp(),
         origin: 0,
         checksum: 0,
     };
@@ -251,17 +250,17 @@ pub(crate) fn encode_carried(
     }
     if extensions == 0 {
         if checksummed {
-            header.checksum = checksum(&header.encode(), message.payload);
+            header.checksum = checksum(&header.encode(), message.payload());
         }
         out.extend_from_slice(&header.encode());
-        out.extend_from_slice(message.payload);
+        out.extend_from_slice(message.payload());
         return;
     }
     header.flags |= EXTENSIONS;
     let start = out.len();
     out.extend_from_slice(&header.encode());
     extensions::put(message, carrier.within_ms, extensions, out);
-    out.extend_from_slice(message.payload);
+    out.extend_from_slice(message.payload());
     if checksummed {
         let sum = checksum(&header.encode(), &out[start + HEADER..]);
         out[start + CHECKSUM_AT..start + HEADER].copy_from_slice(&sum.to_le_bytes());

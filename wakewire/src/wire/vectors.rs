@@ -153,7 +153,7 @@ fn carried(kind: Kind, message: &Message, within_ms: Option<u32>, checksummed: b
         within_ms,
     };
     let mut out = BytesMut::new();
-    frame::encode_carried(&message.into(), carrier, checksummed, &mut out);
+    frame::encode_carried(message, carrier, checksummed, &mut out);
     out.freeze()
 }
 

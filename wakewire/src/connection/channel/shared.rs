@@ -155,7 +155,7 @@ impl Shared {
             let failure = self.failure.clone();
             Err(SinkError::refused(refusal, failure).returning(message.clone()))
         };
-        if let Err(refusal) = admission.check(&message.into()) {
+        if let Err(refusal) = admission.check(message) {
             return refused(refusal);
         }
         let bytes = frame::encoded_length(message) - HEADER + WITHIN_BYTES;

@@ -109,7 +109,7 @@ impl Peer {
             within_ms: None,
         };
         let mut bytes = BytesMut::new();
-        frame::encode_carried(&(&Message::new(text)).into(), carrier, false, &mut bytes);
+        frame::encode_carried(&Message::new(text), carrier, false, &mut bytes);
         self.write(&bytes).await;
     }
 

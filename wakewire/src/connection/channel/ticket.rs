@@ -40,7 +40,7 @@ impl Ticket<'_> {
         };
         let mut bytes = BytesMut::new();
         let checksummed = self.shared.outflow.is_checksummed();
-        frame::encode_carried(&(&self.message).into(), carrier, checksummed, &mut bytes);
+        frame::encode_carried(&self.message, carrier, checksummed, &mut bytes);
         bytes.freeze()
     }
 

@@ -132,12 +132,7 @@ impl Peer {
             within_ms: None,
         };
         let mut bytes = BytesMut::with_capacity(frame::encoded_length(message));
-        frame::encode_carried(
-            &message.into(),
-            carrier,
-            self.outflow.is_checksummed(),
-            &mut bytes,
-        );
+        frame::encode_carried(message, carrier, self.outflow.is_checksummed(), &mut bytes);
         bytes.freeze()
     }
 }
