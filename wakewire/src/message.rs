@@ -112,19 +112,19 @@ impl Message {
     reason = "users write it as a literal with `..Default::default()`"
 )]
 pub struct MessageRef<'a> {
-    /// As [`Message::payload`].
+    /// As [`Message::payload`](field@Message::payload).
     pub payload: &'a [u8],
-    /// As [`Message::target`].
+    /// As [`Message::target`](field@Message::target).
     pub target: Option<&'a str>,
-    /// As [`Message::correlation_id`].
+    /// As [`Message::correlation_id`](field@Message::correlation_id).
     pub correlation_id: Option<&'a str>,
-    /// As [`Message::timestamp`].
+    /// As [`Message::timestamp`](field@Message::timestamp).
     pub timestamp: u64,
-    /// As [`Message::message_type`].
+    /// As [`Message::message_type`](field@Message::message_type).
     pub message_type: u16,
-    /// As [`Message::priority`].
+    /// As [`Message::priority`](field@Message::priority).
     pub priority: MessagePriority,
-    /// As [`Message::precision`].
+    /// As [`Message::precision`](field@Message::precision).
     pub precision: Option<Precision>,
 }
 
