@@ -74,12 +74,15 @@ fn a_storing_relay_is_killed_under_load_and_nothing_is_lost_or_doubled() {
         }
         sent
     });
+    let mut under_load = 0;
     for life in 0..24_u64 {
         thread::sleep(Duration::from_micros(life * 7919 % 60_000));
+        under_load += u32::from(!feeding.is_finished());
         relay.kill();
         relay = place.relay();
     }
     let sent = feeding.join().unwrap();
+    assert!(under_load >= 5, "{under_load} of 24 kills");
     sender.end().expect(0);
     has_written(&listener, sent.len());
     same(&listener.terminate().expect(0).stdout, &sent);
