@@ -1,0 +1,1 @@
+//! Pool events of an EVM chain as messages.
