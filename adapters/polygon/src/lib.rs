@@ -1,1 +1,7 @@
-//! Pool events of an EVM chain as messages.
+//! Pool events of an EVM chain as messages: their layout, how a log is decoded, and what a price is.
+//!
+//! Amounts and prices are exact integers and fractions of them; nothing passes through a float.
+
+pub mod codec;
+pub mod events;
+pub mod price;
