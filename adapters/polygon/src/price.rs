@@ -139,3 +139,134 @@ impl PartialEq for Price {
 }
 
 impl Eq for Price {}
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::uint;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn root(text: &str) -> Price {
+        Price::from_sqrt_x96(text.parse().unwrap()).unwrap()
+    }
+
+    fn reserves(reserve0: u128, reserve1: u128) -> Price {
+        Price::from_reserves(U256::from(reserve0), U256::from(reserve1)).unwrap()
+    }
+
+    #[test]
+    fn a_price_is_the_same_number_however_it_is_written() {
+        // 2^96: a root of 1.
+        assert_eq!(root("79228162514264337593543950336"), reserves(7, 7));
+        // 2^97: a price of 4.
+        assert_eq!(root("158456325028528675187087900672"), reserves(1, 4));
+        assert!(root("158456325028528675187087900673") > reserves(1, 4));
+        assert!(root("158456325028528675187087900671") < reserves(1, 4));
+        assert!(reserves(u128::MAX, u128::MAX - 1) < reserves(u128::MAX - 1, u128::MAX - 2 + 1));
+    }
+
+    #[test]
+    fn an_empty_pool_has_no_price() {
+        assert_eq!(Price::from_reserves(U256::ZERO, U256::from(1)), None);
+        assert_eq!(Price::from_reserves(U256::from(1), U256::ZERO), None);
+        assert_eq!(Price::from_sqrt_x96(U160::ZERO), None);
+    }
+
+    #[test]
+    fn a_threshold_is_exceeded_by_more_than_nothing() {
+        // Exactly 0.1 % apart.
+        let (low, high) = (
+            reserves(1_000_000, 3_000_000),
+            reserves(1_000_000, 3_003_000),
+        );
+        assert!(!high.exceeds(&low, 1000));
+        assert!(high.exceeds(&low, 999));
+        assert!(!low.exceeds(&high, 0));
+        assert!(!low.exceeds(&low, 0));
+        let hair = Price::from_reserves(
+            uint!(1_000_000_000_000_000_000_000_000_000_000_U256),
+            uint!(3_003_000_000_000_000_000_000_000_000_001_U256),
+        );
+        assert!(hair.unwrap().exceeds(&low, 1000));
+        assert!(!hair.unwrap().exceeds(&low, u32::MAX));
+    }
+
+    #[test]
+    fn prices_are_rounded_once() {
+        for (reserve0, reserve1, decimals0, decimals1, digits, text) in [
+            (3, 1, 0, 0, 5, "0.33333"),
+            (3, 2, 0, 0, 5, "0.66667"),
+            (1, 2, 0, 0, 5, "2"),
+            (8, 1, 0, 0, 2, "0.13"),
+            (8, 1, 0, 0, 3, "0.125"),
+            // Rounding makes it longer.
+            (10_000, 99_996, 0, 0, 4, "10"),
+            (1, 99_996, 0, 0, 4, "100000"),
+            (1, 123_456, 0, 0, 3, "123000"),
+            (1, 123_456, 0, 0, 6, "123456"),
+            (1, 123_456, 0, 0, 0, "100000"),
+            // A WETH costs 3,412.07 USDC, whichever of the two is token 0.
+            (
+                2_000_000_000_000_000_000,
+                6_824_140_000,
+                18,
+                6,
+                12,
+                "3412.07",
+            ),
+            (
+                6_824_140_000,
+                2_000_000_000_000_000_000,
+                6,
+                18,
+                6,
+                "0.000293077",
+            ),
+            (1, 1, 255, 0, 3, &format!("1{}", "0".repeat(255))),
+            (1, 1, 0, 255, 3, &format!("0.{}1", "0".repeat(254))),
+        ] {
+            let price = reserves(reserve0, reserve1);
+            assert_eq!(price.rounded(decimals0, decimals1, digits), text);
+        }
+    }
+
+    #[test]
+    fn the_ends_fit() {
+        let highest = Price::from_sqrt_x96(U160::MAX).unwrap();
+        let lowest = Price::new(U320::from(1), U320::MAX).unwrap();
+        let dearest = Price::new(U320::MAX, U320::from(1)).unwrap();
+        assert!(dearest > highest && highest > lowest);
+        assert!(dearest.exceeds(&lowest, u32::MAX));
+        assert!(!lowest.exceeds(&dearest, 0));
+        let (most, least) = (dearest.rounded(255, 0, 255), lowest.rounded(0, 255, 255));
+        // (2^320 - 1) · 10^255, and 10^-255 / (2^320 - 1), to 255 digits.
+        assert!(most.starts_with("21359870359209100823950217061695521146027045223566527699470416078222197257806405500229620869367"));
+        assert_eq!(most.len(), 97 + 255);
+        assert!(least.starts_with(&format!("0.{}46816763546921983271", "0".repeat(255 + 96))));
+    }
+
+    proptest! {
+        /// Rounded to 20 digits it is off by half of the last of them at most.
+        #[test]
+        fn a_rounded_price_is_near(
+            reserve0 in 1..=u128::MAX,
+            reserve1 in 1..=u128::MAX,
+            decimals0 in 0_u8..40,
+            decimals1 in 0_u8..40,
+        ) {
+            let price = reserves(reserve0, reserve1);
+            let text = price.rounded(decimals0, decimals1, 20);
+            let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
+            let places = part.len();
+            let shown: Wide = format!("{whole}{part}").parse().unwrap();
+            let digits = format!("{whole}{part}").trim_start_matches('0').len();
+            // |shown / 10^places - price| · 2 <= 10^(digits of shown - 20 - places)
+            let numerator = Wide::from(reserve1) * ten_to(decimals0.into()) * ten_to(places);
+            let denominator = Wide::from(reserve0) * ten_to(decimals1.into());
+            let off = numerator.abs_diff(shown * denominator) * Wide::from(2);
+            let unit = if digits > 20 { ten_to(digits - 20) * denominator } else { denominator };
+            prop_assert!(off <= unit, "{text}");
+        }
+    }
+}
