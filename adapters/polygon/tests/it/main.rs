@@ -7,4 +7,6 @@
 )]
 
 mod chain;
-mod smoke;
+mod system;
+mod truth;
+mod whole;

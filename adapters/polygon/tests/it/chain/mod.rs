@@ -9,7 +9,7 @@ use alloy_sol_types::{SolCall, SolValue, sol};
 use wakewire_polygon::events::SIGNATURES;
 use wakewire_polygon::node::{Filter, Log};
 
-pub use self::node::{Anvil, installed};
+pub use self::node::{Anvil, PATIENCE, installed};
 
 sol! {
     function transfer(address to, uint256 amount) external returns (bool);
