@@ -7,6 +7,9 @@
 )]
 
 mod chain;
+mod moved;
+mod scripted;
 mod system;
 mod truth;
 mod whole;
+mod witness;

@@ -6,43 +6,62 @@ use wakewire_polygon::node::Log;
 
 /// An event as text, with what names it first: block hash, log index, and whether it was taken back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fact {
-    pub block: u64,
-    pub hash: B256,
-    pub index: u64,
-    pub removed: bool,
-    pub transaction: B256,
-    pub kind: &'static str,
-    pub amounts: Vec<String>,
+pub(crate) struct Fact {
+    pub(crate) block: u64,
+    pub(crate) hash: B256,
+    pub(crate) index: u64,
+    pub(crate) removed: bool,
+    pub(crate) transaction: B256,
+    pub(crate) kind: &'static str,
+    pub(crate) amounts: Vec<String>,
 }
 
 /// What kind of event has this signature, and which words of its data are signed and unsigned amounts.
 fn kinds() -> [(&'static str, &'static str, &'static str); 7] {
     [
-        ("SwapV2", "Swap(address,uint256,uint256,uint256,uint256,address)", "uuuu"),
-        ("SwapV3", "Swap(address,address,int256,int256,uint160,uint128,int24)", "iiuui"),
+        (
+            "SwapV2",
+            "Swap(address,uint256,uint256,uint256,uint256,address)",
+            "uuuu",
+        ),
+        (
+            "SwapV3",
+            "Swap(address,address,int256,int256,uint160,uint128,int24)",
+            "iiuui",
+        ),
         ("Sync", "Sync(uint112,uint112)", "uu"),
         ("MintV2", "Mint(address,uint256,uint256)", "uu"),
-        ("MintV3", "Mint(address,address,int24,int24,uint128,uint256,uint256)", "-uuu"),
+        (
+            "MintV3",
+            "Mint(address,address,int24,int24,uint128,uint256,uint256)",
+            "-uuu",
+        ),
         ("BurnV2", "Burn(address,uint256,uint256,address)", "uu"),
-        ("BurnV3", "Burn(address,int24,int24,uint128,uint256,uint256)", "uuu"),
+        (
+            "BurnV3",
+            "Burn(address,int24,int24,uint128,uint256,uint256)",
+            "uuu",
+        ),
     ]
 }
 
 /// What the chain has.
-pub fn of_log(log: &Log) -> Fact {
+pub(crate) fn of_log(log: &Log) -> Fact {
     let (kind, _, words) = kinds()
         .into_iter()
         .find(|(_, signature, _)| keccak256(signature) == log.topics[0])
         .unwrap();
-    let amounts = words.chars().zip(log.data.chunks(32)).filter_map(|(word, bytes)| {
-        let number = U256::from_be_slice(bytes);
-        match word {
-            'u' => Some(number.to_string()),
-            'i' => Some(I256::from_raw(number).to_string()),
-            _ => None,
-        }
-    });
+    let amounts = words
+        .chars()
+        .zip(log.data.chunks(32))
+        .filter_map(|(word, bytes)| {
+            let number = U256::from_be_slice(bytes);
+            match word {
+                'u' => Some(number.to_string()),
+                'i' => Some(I256::from_raw(number).to_string()),
+                _ => None,
+            }
+        });
     Fact {
         block: log.block_number,
         hash: log.block_hash,
@@ -55,18 +74,47 @@ pub fn of_log(log: &Log) -> Fact {
 }
 
 /// What a consumer was told.
-pub fn of_event(event: &PoolEvent) -> Fact {
-    let text = |numbers: &[&dyn ToString]| numbers.iter().map(|number| number.to_string()).collect();
+pub(crate) fn of_event(event: &PoolEvent) -> Fact {
+    let text =
+        |numbers: &[&dyn ToString]| numbers.iter().map(|number| number.to_string()).collect();
     let (kind, amounts) = match event.change {
-        Change::SwapV2 { in0, in1, out0, out1, .. } => ("SwapV2", text(&[&in0, &in1, &out0, &out1])),
-        Change::SwapV3 { amount0, amount1, sqrt_price_x96, liquidity, tick, .. } => {
-            ("SwapV3", text(&[&amount0, &amount1, &sqrt_price_x96, &liquidity, &tick]))
-        }
+        Change::SwapV2 {
+            in0,
+            in1,
+            out0,
+            out1,
+            ..
+        } => ("SwapV2", text(&[&in0, &in1, &out0, &out1])),
+        Change::SwapV3 {
+            amount0,
+            amount1,
+            sqrt_price_x96,
+            liquidity,
+            tick,
+            ..
+        } => (
+            "SwapV3",
+            text(&[&amount0, &amount1, &sqrt_price_x96, &liquidity, &tick]),
+        ),
         Change::Sync { reserve0, reserve1 } => ("Sync", text(&[&reserve0, &reserve1])),
-        Change::MintV2 { amount0, amount1, .. } => ("MintV2", text(&[&amount0, &amount1])),
-        Change::MintV3 { liquidity, amount0, amount1, .. } => ("MintV3", text(&[&liquidity, &amount0, &amount1])),
-        Change::BurnV2 { amount0, amount1, .. } => ("BurnV2", text(&[&amount0, &amount1])),
-        Change::BurnV3 { liquidity, amount0, amount1, .. } => ("BurnV3", text(&[&liquidity, &amount0, &amount1])),
+        Change::MintV2 {
+            amount0, amount1, ..
+        } => ("MintV2", text(&[&amount0, &amount1])),
+        Change::MintV3 {
+            liquidity,
+            amount0,
+            amount1,
+            ..
+        } => ("MintV3", text(&[&liquidity, &amount0, &amount1])),
+        Change::BurnV2 {
+            amount0, amount1, ..
+        } => ("BurnV2", text(&[&amount0, &amount1])),
+        Change::BurnV3 {
+            liquidity,
+            amount0,
+            amount1,
+            ..
+        } => ("BurnV3", text(&[&liquidity, &amount0, &amount1])),
     };
     Fact {
         block: event.place.block_number,
