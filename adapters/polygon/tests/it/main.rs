@@ -8,6 +8,7 @@
 
 mod chain;
 mod moved;
+mod recorded;
 mod scripted;
 mod system;
 mod truth;

@@ -91,6 +91,16 @@ impl Running {
         fs::read_to_string(&self.stdout).unwrap()
     }
 
+    /// Waits until it has ended by itself, and well; returns what it printed.
+    pub(crate) async fn ended_well(mut self) -> String {
+        let ended = timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap();
+        assert_eq!(ended.code(), Some(0), "{}", self.said());
+        self.printed()
+    }
+
     /// SIGKILL; it is dead and buried when this returns.
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
