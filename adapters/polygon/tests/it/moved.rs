@@ -70,6 +70,8 @@ async fn the_same_adapter_is_moved_by_its_services_alone() {
             witness.has_all(&mut market).await;
         }
         adapter.end().await;
+        // The next one begins anew.
+        std::fs::remove_file(place.path().join("position")).unwrap();
         drop(relay);
     }
 
@@ -85,10 +87,11 @@ async fn the_same_adapter_is_moved_by_its_services_alone() {
         node: url,
         filter: market.filter(),
         from: Some(0),
+        position: None,
     };
     let witness = Witness::of(&place, "market_data_relay", "witness");
     tokio::select! {
-        error = follow(&chain, &mut adapter) => panic!("{error}"),
+        ended = follow(&chain, &mut adapter) => panic!("{ended:?}"),
         () = witness.has_all(&mut market) => {}
     }
     assert_eq!(factory.close(Duration::from_secs(10)).await.undelivered, 0);

@@ -110,13 +110,14 @@ impl Stage {
                 signatures: SIGNATURES.to_vec(),
             },
             from: Some(1),
+            position: None,
         };
         let services = place.path().join("services.toml");
         let factory = SinkFactory::from_config(services).unwrap();
         let source = factory.create_source("market_data_relay").await.unwrap();
         let following = tokio::spawn(async move {
             let mut adapter = Adapter::to(&factory, "market_data_relay").await.unwrap();
-            panic!("{}", follow(&chain, &mut adapter).await);
+            panic!("{:?}", follow(&chain, &mut adapter).await);
         });
         Self {
             listener,

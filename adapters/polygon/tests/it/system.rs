@@ -66,7 +66,15 @@ impl Place {
         self.start(
             "adapter",
             "polygon-adapter",
-            &["--node", node, "--from", "0", "--json"],
+            &[
+                "--node",
+                node,
+                "--from",
+                "0",
+                "--position",
+                "position",
+                "--json",
+            ],
         )
     }
 

@@ -49,6 +49,16 @@ async fn everybody_is_killed_and_each_trade_arrives_once() {
     trades(&mut market, 12).await;
     witness.has_all(&mut market).await;
 
+    // The adapter ends, and goes on; then it is killed when all is delivered, and goes on.
+    adapter.end().await;
+    trades(&mut market, 6).await;
+    let adapter = place.adapter(&market.anvil.url());
+    witness.has_all(&mut market).await;
+    adapter.kill().await;
+    trades(&mut market, 6).await;
+    let adapter = place.adapter(&market.anvil.url());
+    witness.has_all(&mut market).await;
+
     // Three blocks are exchanged behind the adapter's back.
     let before = market.logs().await.len();
     market.anvil.ask("anvil_reorg", json!([3, []])).await;
