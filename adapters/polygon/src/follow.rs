@@ -15,10 +15,7 @@ use crate::progress::Progress;
 
 /// Which node, which logs, from where on.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "users write it as a literal"
-)]
+#[expect(clippy::exhaustive_structs, reason = "users write it as a literal")]
 pub struct Chain {
     /// The node: `ws://…` or `wss://…`.
     pub node: String,

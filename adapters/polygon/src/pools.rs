@@ -23,7 +23,11 @@ impl Pools {
     /// # Cancel safety
     ///
     /// As [`Connection::ask`].
-    pub async fn get(&mut self, address: Address, node: &mut Connection) -> Result<Pool, NodeError> {
+    pub async fn get(
+        &mut self,
+        address: Address,
+        node: &mut Connection,
+    ) -> Result<Pool, NodeError> {
         if let Some(pool) = self.0.get(&address) {
             return Ok(*pool);
         }

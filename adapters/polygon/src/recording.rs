@@ -143,7 +143,8 @@ mod tests {
             token1: token(9, None),
         };
         let logs = [log(5, 0), log(6, 1)];
-        let text = pool_line(&pool).unwrap() + &log_line(&logs[0]).unwrap() + &log_line(&logs[1]).unwrap();
+        let text =
+            pool_line(&pool).unwrap() + &log_line(&logs[0]).unwrap() + &log_line(&logs[1]).unwrap();
         let recording = Recording::read(&text).unwrap();
         assert_eq!(recording.logs, logs);
         assert_eq!(recording.pools.known(pool.address), pool);
@@ -160,8 +161,10 @@ mod tests {
         let logs: Vec<_> = recording.repeated(3).collect();
         let numbers: Vec<_> = logs.iter().map(|log| log.block_number).collect();
         assert_eq!(numbers, [5, 5, 7, 8, 8, 10, 11, 11, 13]);
-        let places: std::collections::BTreeSet<_> =
-            logs.iter().map(|log| (log.block_hash, log.block_number, log.log_index)).collect();
+        let places: std::collections::BTreeSet<_> = logs
+            .iter()
+            .map(|log| (log.block_hash, log.block_number, log.log_index))
+            .collect();
         assert_eq!(places.len(), 9);
         assert_eq!(recording.repeated(0).count(), 0);
     }

@@ -32,7 +32,9 @@ pub async fn replay(
             // Taking a message may never wait: then the others on this thread have their turn here.
             tokio::task::yield_now().await;
         }
-        adapter.pass_on(&log, recording.pools.known(log.address)).await?;
+        adapter
+            .pass_on(&log, recording.pools.known(log.address))
+            .await?;
     }
     Ok(())
 }

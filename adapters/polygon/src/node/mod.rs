@@ -14,10 +14,7 @@ pub use self::log::Log;
 
 /// Which logs are asked for.
 #[derive(Clone, Debug, Default)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "users write it as a literal"
-)]
+#[expect(clippy::exhaustive_structs, reason = "users write it as a literal")]
 pub struct Filter {
     /// The contracts; none means all.
     pub addresses: Vec<Address>,

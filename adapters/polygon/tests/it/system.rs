@@ -36,7 +36,11 @@ impl Place {
     pub fn start(&self, name: &str, program: &str, arguments: &[&str]) -> Running {
         let file = |ending: &str| {
             let path = self.path().join(format!("{name}.{ending}"));
-            let file = File::options().create(true).append(true).open(&path).unwrap();
+            let file = File::options()
+                .create(true)
+                .append(true)
+                .open(&path)
+                .unwrap();
             (path, file)
         };
         let ((stdout, out), (stderr, err)) = (file("out"), file("err"));
@@ -51,11 +55,19 @@ impl Place {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        Running { child, stdout, stderr }
+        Running {
+            child,
+            stdout,
+            stderr,
+        }
     }
 
     pub fn adapter(&self, node: &str) -> Running {
-        self.start("adapter", "polygon-adapter", &["--node", node, "--from", "0", "--json"])
+        self.start(
+            "adapter",
+            "polygon-adapter",
+            &["--node", node, "--from", "0", "--json"],
+        )
     }
 
     pub fn relay(&self, service: &str) -> Running {
@@ -88,7 +100,10 @@ impl Running {
     pub async fn end(mut self) {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();
         kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
-        let ended = timeout(PATIENCE, self.child.wait()).await.expect("it ends").unwrap();
+        let ended = timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap();
         assert_eq!(ended.code(), Some(0), "{}", self.said());
     }
 }
@@ -97,7 +112,11 @@ impl Running {
 fn built(program: &str) -> PathBuf {
     let own = Path::new(env!("CARGO_BIN_EXE_polygon-adapter"));
     let path = own.with_file_name(program);
-    assert!(path.exists(), "{} is missing: run `cargo build --workspace`", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --workspace`",
+        path.display()
+    );
     path
 }
 

@@ -19,13 +19,29 @@ pub struct Fact {
 /// What kind of event has this signature, and which words of its data are signed and unsigned amounts.
 fn kinds() -> [(&'static str, &'static str, &'static str); 7] {
     [
-        ("SwapV2", "Swap(address,uint256,uint256,uint256,uint256,address)", "uuuu"),
-        ("SwapV3", "Swap(address,address,int256,int256,uint160,uint128,int24)", "iiuui"),
+        (
+            "SwapV2",
+            "Swap(address,uint256,uint256,uint256,uint256,address)",
+            "uuuu",
+        ),
+        (
+            "SwapV3",
+            "Swap(address,address,int256,int256,uint160,uint128,int24)",
+            "iiuui",
+        ),
         ("Sync", "Sync(uint112,uint112)", "uu"),
         ("MintV2", "Mint(address,uint256,uint256)", "uu"),
-        ("MintV3", "Mint(address,address,int24,int24,uint128,uint256,uint256)", "-uuu"),
+        (
+            "MintV3",
+            "Mint(address,address,int24,int24,uint128,uint256,uint256)",
+            "-uuu",
+        ),
         ("BurnV2", "Burn(address,uint256,uint256,address)", "uu"),
-        ("BurnV3", "Burn(address,int24,int24,uint128,uint256,uint256)", "uuu"),
+        (
+            "BurnV3",
+            "Burn(address,int24,int24,uint128,uint256,uint256)",
+            "uuu",
+        ),
     ]
 }
 
@@ -35,14 +51,17 @@ pub fn of_log(log: &Log) -> Fact {
         .into_iter()
         .find(|(_, signature, _)| keccak256(signature) == log.topics[0])
         .unwrap();
-    let amounts = words.chars().zip(log.data.chunks(32)).filter_map(|(word, bytes)| {
-        let number = U256::from_be_slice(bytes);
-        match word {
-            'u' => Some(number.to_string()),
-            'i' => Some(I256::from_raw(number).to_string()),
-            _ => None,
-        }
-    });
+    let amounts = words
+        .chars()
+        .zip(log.data.chunks(32))
+        .filter_map(|(word, bytes)| {
+            let number = U256::from_be_slice(bytes);
+            match word {
+                'u' => Some(number.to_string()),
+                'i' => Some(I256::from_raw(number).to_string()),
+                _ => None,
+            }
+        });
     Fact {
         block: log.block_number,
         hash: log.block_hash,
@@ -56,17 +75,46 @@ pub fn of_log(log: &Log) -> Fact {
 
 /// What a consumer was told.
 pub fn of_event(event: &PoolEvent) -> Fact {
-    let text = |numbers: &[&dyn ToString]| numbers.iter().map(|number| number.to_string()).collect();
+    let text =
+        |numbers: &[&dyn ToString]| numbers.iter().map(|number| number.to_string()).collect();
     let (kind, amounts) = match event.change {
-        Change::SwapV2 { in0, in1, out0, out1, .. } => ("SwapV2", text(&[&in0, &in1, &out0, &out1])),
-        Change::SwapV3 { amount0, amount1, sqrt_price_x96, liquidity, tick, .. } => {
-            ("SwapV3", text(&[&amount0, &amount1, &sqrt_price_x96, &liquidity, &tick]))
-        }
+        Change::SwapV2 {
+            in0,
+            in1,
+            out0,
+            out1,
+            ..
+        } => ("SwapV2", text(&[&in0, &in1, &out0, &out1])),
+        Change::SwapV3 {
+            amount0,
+            amount1,
+            sqrt_price_x96,
+            liquidity,
+            tick,
+            ..
+        } => (
+            "SwapV3",
+            text(&[&amount0, &amount1, &sqrt_price_x96, &liquidity, &tick]),
+        ),
         Change::Sync { reserve0, reserve1 } => ("Sync", text(&[&reserve0, &reserve1])),
-        Change::MintV2 { amount0, amount1, .. } => ("MintV2", text(&[&amount0, &amount1])),
-        Change::MintV3 { liquidity, amount0, amount1, .. } => ("MintV3", text(&[&liquidity, &amount0, &amount1])),
-        Change::BurnV2 { amount0, amount1, .. } => ("BurnV2", text(&[&amount0, &amount1])),
-        Change::BurnV3 { liquidity, amount0, amount1, .. } => ("BurnV3", text(&[&liquidity, &amount0, &amount1])),
+        Change::MintV2 {
+            amount0, amount1, ..
+        } => ("MintV2", text(&[&amount0, &amount1])),
+        Change::MintV3 {
+            liquidity,
+            amount0,
+            amount1,
+            ..
+        } => ("MintV3", text(&[&liquidity, &amount0, &amount1])),
+        Change::BurnV2 {
+            amount0, amount1, ..
+        } => ("BurnV2", text(&[&amount0, &amount1])),
+        Change::BurnV3 {
+            liquidity,
+            amount0,
+            amount1,
+            ..
+        } => ("BurnV3", text(&[&liquidity, &amount0, &amount1])),
     };
     Fact {
         block: event.place.block_number,

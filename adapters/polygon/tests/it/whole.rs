@@ -50,7 +50,10 @@ impl Witness {
     /// Waits until it holds what the chain has, and nothing was told twice.
     async fn has_all(&self, market: &mut Market) {
         let chain: Vec<Fact> = market.logs().await.iter().map(truth::of_log).collect();
-        until("the witness has what the chain has", || held(&self.facts()) == chain).await;
+        until("the witness has what the chain has", || {
+            held(&self.facts()) == chain
+        })
+        .await;
     }
 }
 
@@ -64,7 +67,10 @@ impl Drop for Witness {
 fn held(told: &[Fact]) -> Vec<Fact> {
     let mut held = Vec::new();
     for fact in told {
-        let same = Fact { removed: false, ..fact.clone() };
+        let same = Fact {
+            removed: false,
+            ..fact.clone()
+        };
         let place = held.iter().position(|other| *other == same);
         match (fact.removed, place) {
             (false, None) => held.push(same),
@@ -121,7 +127,10 @@ async fn everybody_is_killed_and_each_trade_arrives_once() {
     let removed = witness.facts().iter().filter(|fact| fact.removed).count();
     assert!(removed > 0);
     for kind in ["SwapV2", "SwapV3", "Sync", "MintV2", "MintV3", "BurnV3"] {
-        assert!(witness.facts().iter().any(|fact| fact.kind == kind), "{kind}");
+        assert!(
+            witness.facts().iter().any(|fact| fact.kind == kind),
+            "{kind}"
+        );
     }
     adapter.end().await;
     relay.end().await;
