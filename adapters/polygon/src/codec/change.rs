@@ -49,6 +49,20 @@ macro_rules! changes {
                 }
             }
 
+            /// Returns what it is called here: `SwapV2`.
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$name { .. } => stringify!($name),)+
+                }
+            }
+
+            /// Returns its fields by name, with exact decimal numbers and addresses as text: for logs and files.
+            pub fn fields(&self) -> Vec<(&'static str, String)> {
+                match self {
+                    $(Self::$name { $($field,)+ } => vec![$((stringify!($field), $field.to_string()),)+],)+
+                }
+            }
+
             pub(super) fn write(&self, pool: &Pool, to: &mut Writer) {
                 match *self {
                     $(Self::$name { $($field,)+ } => {

@@ -12,7 +12,7 @@ type = 'relay'
 endpoint = 'unix://DIRECTORY/market_data.sock'
 domain = 'market_data'
 precision_context = 'dex_token'
-consumers = ['witness']
+consumers = ['witness', 'recorder', 'strategy']
 lazy = { retry_delay_ms = 20, max_retry_delay_secs = 0.2 }
 ";
 
