@@ -73,7 +73,7 @@ impl<'a> Adapter<'a> {
     ///
     /// Cancelled, the log was not sent, or in a fan-out not to all.
     pub async fn pass_on(&mut self, log: &Log, pool: Pool) -> Result<(), SinkError> {
-        let begun = Instant::now();
+        let (begun, heard) = (Instant::now(), nanoseconds());
         let change = match events::decode(&log.topics, &log.data) {
             Ok(Some(change)) => change,
             Ok(None) => {
@@ -101,7 +101,7 @@ impl<'a> Adapter<'a> {
             pool,
             change,
         };
-        let message = event.to_message().with_timestamp(nanoseconds());
+        let message = event.to_message().with_timestamp(heard);
         let decoded = Instant::now();
         self.send(message).await?;
         self.tally.decoding += decoded - begun;

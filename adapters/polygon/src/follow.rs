@@ -1,16 +1,19 @@
 //! Follows a node: connects, fetches what was missed, hears what comes; and again, when the connection breaks.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::{info, warn};
-use wakewire::{LazyConfig, SinkError};
+use wakewire::{Failure, LazyConfig, SinkError};
 
 use crate::adapter::Adapter;
 use crate::node::{Connection, Filter, Log, NodeError};
 use crate::pools::Pools;
+use crate::position::Position;
 use crate::progress::Progress;
 
 /// Which node, which logs, from where on.
@@ -23,30 +26,41 @@ pub struct Chain {
     pub filter: Filter,
     /// The first block; none means what comes after the first connection.
     pub from: Option<u64>,
+    /// A file that says how far an earlier life has come, and is kept up to date; if it is there, it decides.
+    pub position: Option<PathBuf>,
 }
 
-/// Passes on all that a chain says, through any number of connections to its node; ends only when the service does not
-/// take it.
+/// Passes on all that a chain says, through any number of connections to its node; ends only with an error.
 ///
 /// # Errors
 ///
-/// As [`Adapter::pass_on`].
+/// As [`Adapter::pass_on`], or the position cannot be read.
 ///
 /// # Cancel safety
 ///
-/// What was passed on has been accepted; how far that was is forgotten.
-pub async fn follow(chain: &Chain, adapter: &mut Adapter<'_>) -> SinkError {
+/// What was passed on has been accepted; how far that was is in the position's file, or else forgotten.
+pub async fn follow(chain: &Chain, adapter: &mut Adapter<'_>) -> Result<Infallible, SinkError> {
+    let position = match &chain.position {
+        Some(path) => Position::read(path, beginning).map_err(|error| {
+            let failure = Failure::new("").because(format!("`{}`: {error}", path.display()));
+            SinkError::Io(failure.hint("remove the file to begin anew, or name another"))
+        })?,
+        None => None,
+    };
     let mut follower = Follower {
         chain,
         adapter,
         pools: Pools::default(),
-        progress: None,
+        progress: position
+            .as_ref()
+            .map(|position| position.accepted().clone()),
+        position,
         owed: VecDeque::new(),
         failures: 0,
     };
     loop {
         let error = match follower.connected().await {
-            Stop::Sink(error) => return error,
+            Stop::Sink(error) => return Err(error),
             Stop::Node(error) => error,
         };
         follower.failures = follower.failures.saturating_add(1);
@@ -61,6 +75,7 @@ struct Follower<'a, 'f> {
     adapter: &'a mut Adapter<'f>,
     pools: Pools,
     progress: Option<Progress>,
+    position: Option<Position>,
     /// What is to be passed on, and counts as passed on in `progress` already.
     owed: VecDeque<Log>,
     /// Connections in a row that did not come to hear what comes.
@@ -93,12 +108,12 @@ impl Follower<'_, '_> {
             self.pass_on(&mut node).await?;
             let mut progress = match (self.progress.take(), self.chain.from) {
                 (Some(progress), _) => progress,
-                (None, Some(first)) => Progress::starting_at(first, DEPTH, MOST),
-                (None, None) => {
-                    let next = node.head().await?.saturating_add(1);
-                    Progress::starting_at(next, DEPTH, MOST)
-                }
+                (None, Some(first)) => beginning(first),
+                (None, None) => beginning(node.head().await?.saturating_add(1)),
             };
+            if let (None, Some(path)) = (&self.position, &self.chain.position) {
+                self.position = Some(Position::beginning(path.clone(), progress.clone()));
+            }
             let ended = self.run(&mut node, &mut progress).await;
             self.progress = Some(progress);
             ended
@@ -113,7 +128,7 @@ impl Follower<'_, '_> {
         &mut self,
         node: &mut Connection,
         progress: &mut Progress,
-    ) -> Result<std::convert::Infallible, Stop> {
+    ) -> Result<Infallible, Stop> {
         let mut next = progress.from();
         while let Some(range) = progress.behind(next, node.head().await?, BLOCKS) {
             next = next.saturating_add(BLOCKS);
@@ -149,10 +164,17 @@ impl Follower<'_, '_> {
         while let Some(log) = self.owed.front() {
             let pool = self.pools.get(log.address, node).await?;
             self.adapter.pass_on(log, pool).await?;
+            if let Some(position) = &mut self.position {
+                position.note(log);
+            }
             self.owed.pop_front();
         }
         Ok(())
     }
+}
+
+fn beginning(first: u64) -> Progress {
+    Progress::starting_at(first, DEPTH, MOST)
 }
 
 /// Returns all logs of these blocks, in smaller ranges if the node does not give them at once.

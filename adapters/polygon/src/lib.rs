@@ -8,6 +8,7 @@ pub mod events;
 pub mod follow;
 pub mod node;
 pub mod pools;
+pub mod position;
 pub mod price;
 pub mod progress;
 pub mod recording;

@@ -37,8 +37,11 @@ struct Arguments {
     /// The first block; else what comes after the first connection to the node.
     #[arg(long, value_name = "BLOCK")]
     from: Option<u64>,
+    /// Notes what was sent in this file, and goes on there when started again.
+    #[arg(long, value_name = "FILE")]
+    position: Option<PathBuf>,
     /// Sends recorded logs instead of asking a node, and ends when they are delivered.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["node", "from", "pool"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["node", "from", "pool", "position"])]
     replay: Option<PathBuf>,
     /// Sends them so many times, each time in later blocks.
     #[arg(long, value_name = "TIMES", default_value_t = 1, requires = "replay")]
@@ -90,7 +93,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Erro
         let mut taken = None;
         let working = async {
             let Some(recording) = &recording else {
-                return Err(follow(&chain(arguments), &mut adapter).await);
+                return match follow(&chain(arguments), &mut adapter).await? {};
             };
             replay(recording, arguments.repeat, arguments.pace, &mut adapter).await?;
             taken = Some(begun.elapsed());
@@ -126,6 +129,7 @@ fn chain(arguments: &Arguments) -> Chain {
             signatures: SIGNATURES.to_vec(),
         },
         from: arguments.from,
+        position: arguments.position.clone(),
     }
 }
 

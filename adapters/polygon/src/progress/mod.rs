@@ -19,7 +19,7 @@ use alloy_primitives::B256;
 use crate::node::Log;
 
 /// How far one has come along a chain; see the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Progress {
     /// How many blocks behind the last one a reorganisation may reach.
     depth: u64,
@@ -73,6 +73,11 @@ impl Progress {
     /// Returns the last block of which something is known: a node that is not as far is behind, or has another chain.
     pub const fn seen(&self) -> Option<u64> {
         self.seen
+    }
+
+    /// Returns what was passed on, is part of the chain, and is remembered, in the order of the chain.
+    pub fn remembered(&self) -> impl ExactSizeIterator<Item = &Log> {
+        self.passed.values()
     }
 
     /// Returns this many blocks to fetch before there is a subscription, if so many are missing: from `next` on, and so

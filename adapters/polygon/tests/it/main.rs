@@ -7,6 +7,10 @@
 )]
 
 mod chain;
+mod moved;
+mod recorded;
+mod scripted;
 mod system;
 mod truth;
 mod whole;
+mod witness;

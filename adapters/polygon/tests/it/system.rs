@@ -12,28 +12,28 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 use crate::chain::PATIENCE;
 
 /// A directory with a `services.toml`, where processes run.
-pub struct Place(TempDir);
+pub(crate) struct Place(TempDir);
 
 impl Place {
     /// With these services; `DIRECTORY` in the text stands for the directory.
-    pub fn new(services: &str) -> Self {
+    pub(crate) fn new(services: &str) -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         place.services(services);
         place
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Exchanges the services.
-    pub fn services(&self, text: &str) {
+    pub(crate) fn services(&self, text: &str) {
         let text = text.replace("DIRECTORY", self.path().to_str().unwrap());
         fs::write(self.path().join("services.toml"), text).unwrap();
     }
 
     /// Starts a program of this workspace; what it prints is in `NAME.out` and `NAME.err`, over all its lives.
-    pub fn start(&self, name: &str, program: &str, arguments: &[&str]) -> Running {
+    pub(crate) fn start(&self, name: &str, program: &str, arguments: &[&str]) -> Running {
         let file = |ending: &str| {
             let path = self.path().join(format!("{name}.{ending}"));
             let file = File::options()
@@ -62,42 +62,60 @@ impl Place {
         }
     }
 
-    pub fn adapter(&self, node: &str) -> Running {
+    pub(crate) fn adapter(&self, node: &str) -> Running {
         self.start(
             "adapter",
             "polygon-adapter",
-            &["--node", node, "--from", "0", "--json"],
+            &[
+                "--node",
+                node,
+                "--from",
+                "0",
+                "--position",
+                "position",
+                "--json",
+            ],
         )
     }
 
-    pub fn relay(&self, service: &str) -> Running {
+    pub(crate) fn relay(&self, service: &str) -> Running {
         self.start(service, "wakewire", &["relay", service])
     }
 }
 
 /// A process; killed when it is dropped.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
 }
 
 impl Running {
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap()
     }
 
-    pub fn printed(&self) -> String {
+    pub(crate) fn printed(&self) -> String {
         fs::read_to_string(&self.stdout).unwrap()
     }
 
+    /// Waits until it has ended by itself, and well; returns what it printed.
+    pub(crate) async fn ended_well(mut self) -> String {
+        let ended = timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap();
+        assert_eq!(ended.code(), Some(0), "{}", self.said());
+        self.printed()
+    }
+
     /// SIGKILL; it is dead and buried when this returns.
-    pub async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 
     /// SIGTERM; it must end by itself, and well.
-    pub async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         let id = i32::try_from(self.child.id().unwrap()).unwrap();
         kill_process(Pid::from_raw(id).unwrap(), Signal::TERM).unwrap();
         let ended = timeout(PATIENCE, self.child.wait())
@@ -121,7 +139,7 @@ fn built(program: &str) -> PathBuf {
 }
 
 /// Waits for a condition that no event tells of.
-pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "not in time: {what}");

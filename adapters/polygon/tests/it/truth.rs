@@ -6,14 +6,14 @@ use wakewire_polygon::node::Log;
 
 /// An event as text, with what names it first: block hash, log index, and whether it was taken back.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fact {
-    pub block: u64,
-    pub hash: B256,
-    pub index: u64,
-    pub removed: bool,
-    pub transaction: B256,
-    pub kind: &'static str,
-    pub amounts: Vec<String>,
+pub(crate) struct Fact {
+    pub(crate) block: u64,
+    pub(crate) hash: B256,
+    pub(crate) index: u64,
+    pub(crate) removed: bool,
+    pub(crate) transaction: B256,
+    pub(crate) kind: &'static str,
+    pub(crate) amounts: Vec<String>,
 }
 
 /// What kind of event has this signature, and which words of its data are signed and unsigned amounts.
@@ -46,7 +46,7 @@ fn kinds() -> [(&'static str, &'static str, &'static str); 7] {
 }
 
 /// What the chain has.
-pub fn of_log(log: &Log) -> Fact {
+pub(crate) fn of_log(log: &Log) -> Fact {
     let (kind, _, words) = kinds()
         .into_iter()
         .find(|(_, signature, _)| keccak256(signature) == log.topics[0])
@@ -74,7 +74,7 @@ pub fn of_log(log: &Log) -> Fact {
 }
 
 /// What a consumer was told.
-pub fn of_event(event: &PoolEvent) -> Fact {
+pub(crate) fn of_event(event: &PoolEvent) -> Fact {
     let text =
         |numbers: &[&dyn ToString]| numbers.iter().map(|number| number.to_string()).collect();
     let (kind, amounts) = match event.change {

@@ -1,15 +1,10 @@
 //! The whole system: adapter, two relays, consumers, each a process, and each is killed.
 
-use std::sync::{Arc, Mutex};
-
 use serde_json::json;
-use tokio::task::JoinHandle;
-use wakewire::SinkFactory;
-use wakewire_polygon::codec::PoolEvent;
 
 use crate::chain::{Anvil, Market};
-use crate::system::{Place, until};
-use crate::truth::{self, Fact};
+use crate::system::Place;
+use crate::witness::Witness;
 
 const SERVICES: &str = "
 [services.market_data_relay]
@@ -20,67 +15,6 @@ precision_context = 'dex_token'
 consumers = ['witness']
 lazy = { retry_delay_ms = 20, max_retry_delay_secs = 0.2 }
 ";
-
-/// A consumer in this process: all that it was told, in order.
-struct Witness {
-    facts: Arc<Mutex<Vec<Fact>>>,
-    hearing: JoinHandle<()>,
-}
-
-impl Witness {
-    fn of(place: &Place, service: &str, name: &str) -> Self {
-        let facts = Arc::new(Mutex::new(Vec::new()));
-        let (heard, service, name) = (Arc::clone(&facts), service.to_owned(), name.to_owned());
-        let services = place.path().join("services.toml");
-        let hearing = tokio::spawn(async move {
-            let factory = SinkFactory::from_config(services).unwrap();
-            let mut source = factory.create_source(&service).await.unwrap().named(name);
-            while let Some(message) = source.recv().await.unwrap() {
-                let event = PoolEvent::read(message.message_type, &message.payload).unwrap();
-                heard.lock().unwrap().push(truth::of_event(&event));
-            }
-        });
-        Self { facts, hearing }
-    }
-
-    fn facts(&self) -> Vec<Fact> {
-        self.facts.lock().unwrap().clone()
-    }
-
-    /// Waits until it holds what the chain has, and nothing was told twice.
-    async fn has_all(&self, market: &mut Market) {
-        let chain: Vec<Fact> = market.logs().await.iter().map(truth::of_log).collect();
-        until("the witness has what the chain has", || {
-            held(&self.facts()) == chain
-        })
-        .await;
-    }
-}
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        self.hearing.abort();
-    }
-}
-
-/// What is left of what was told: each comes once, and goes once if it was taken back.
-fn held(told: &[Fact]) -> Vec<Fact> {
-    let mut held = Vec::new();
-    for fact in told {
-        let same = Fact {
-            removed: false,
-            ..fact.clone()
-        };
-        let place = held.iter().position(|other| *other == same);
-        match (fact.removed, place) {
-            (false, None) => held.push(same),
-            (true, Some(place)) => drop(held.remove(place)),
-            (false, Some(_)) => panic!("twice: {fact:?}"),
-            (true, None) => panic!("taken back and never there: {fact:?}"),
-        }
-    }
-    held
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_is_killed_and_each_trade_arrives_once() {
@@ -113,6 +47,16 @@ async fn everybody_is_killed_and_each_trade_arrives_once() {
     market.anvil.end().await;
     market.anvil.run().await;
     trades(&mut market, 12).await;
+    witness.has_all(&mut market).await;
+
+    // The adapter ends, and goes on; then it is killed when all is delivered, and goes on.
+    adapter.end().await;
+    trades(&mut market, 6).await;
+    let adapter = place.adapter(&market.anvil.url());
+    witness.has_all(&mut market).await;
+    adapter.kill().await;
+    trades(&mut market, 6).await;
+    let adapter = place.adapter(&market.anvil.url());
     witness.has_all(&mut market).await;
 
     // Three blocks are exchanged behind the adapter's back.

@@ -11,7 +11,7 @@
 //! The first byte tells the two apart: that of an address in a word is 0, those of the selectors are not.
 
 /// Code that makes the contract.
-pub fn creation() -> Vec<u8> {
+pub(crate) fn creation() -> Vec<u8> {
     let code = code();
     let length = u8::try_from(code.len()).unwrap();
     // copy what is behind these 11 bytes to memory, and return it

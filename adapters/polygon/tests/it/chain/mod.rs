@@ -9,7 +9,7 @@ use alloy_sol_types::{SolCall, SolValue, sol};
 use wakewire_polygon::events::SIGNATURES;
 use wakewire_polygon::node::{Filter, Log};
 
-pub use self::node::{Anvil, PATIENCE, installed};
+pub(crate) use self::node::{Anvil, PATIENCE, installed};
 
 sol! {
     function transfer(address to, uint256 amount) external returns (bool);
@@ -39,32 +39,32 @@ sol! {
 }
 
 /// WETH and USDC, a V2 and a V3 pool of them, both at 3000, and somebody who has plenty of both.
-pub struct Market {
-    pub anvil: Anvil,
-    pub account: Address,
-    pub token0: Token,
-    pub token1: Token,
-    pub v2: Address,
-    pub v3: Address,
+pub(crate) struct Market {
+    pub(crate) anvil: Anvil,
+    pub(crate) account: Address,
+    pub(crate) token0: Token,
+    pub(crate) token1: Token,
+    pub(crate) v2: Address,
+    pub(crate) v3: Address,
     caller: Address,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Token {
-    pub address: Address,
-    pub decimals: u8,
+pub(crate) struct Token {
+    pub(crate) address: Address,
+    pub(crate) decimals: u8,
 }
 
 impl Token {
     /// So many thousandths of it.
-    pub fn thousandths(self, number: u64) -> U256 {
+    pub(crate) fn thousandths(self, number: u64) -> U256 {
         U256::from(number) * U256::from(10).pow(U256::from(self.decimals - 3))
     }
 }
 
 impl Market {
     /// Makes it on a node that has nothing yet.
-    pub async fn open(mut anvil: Anvil) -> Self {
+    pub(crate) async fn open(mut anvil: Anvil) -> Self {
         let account = anvil.account().await;
         let supply = U256::from(10).pow(U256::from(30)).abi_encode();
         let with_18 = installed("v2-core-1.0.1/build/ERC20.json");
@@ -134,7 +134,7 @@ impl Market {
         market
     }
 
-    pub fn filter(&self) -> Filter {
+    pub(crate) fn filter(&self) -> Filter {
         Filter {
             addresses: vec![self.v2, self.v3],
             signatures: SIGNATURES.to_vec(),
@@ -142,7 +142,7 @@ impl Market {
     }
 
     /// All logs of the pools, as the node has them.
-    pub async fn logs(&mut self) -> Vec<Log> {
+    pub(crate) async fn logs(&mut self) -> Vec<Log> {
         let head = self.anvil.rpc().await.head().await.unwrap();
         let filter = self.filter();
         self.anvil
@@ -159,7 +159,7 @@ impl Market {
     }
 
     /// `Sync` and `Mint`.
-    pub async fn mint_v2(&mut self, weth: u64) {
+    pub(crate) async fn mint_v2(&mut self, weth: u64) {
         for token in [self.token0, self.token1] {
             let amount = token.thousandths(if token.decimals == 18 {
                 weth
@@ -173,7 +173,7 @@ impl Market {
     }
 
     /// `Sync` and `Burn`.
-    pub async fn burn_v2(&mut self, liquidity: U256) {
+    pub(crate) async fn burn_v2(&mut self, liquidity: U256) {
         let pair = Token {
             address: self.v2,
             decimals: 18,
@@ -184,7 +184,7 @@ impl Market {
     }
 
     /// `Sync` and `Swap`: gives so many thousandths of the one token.
-    pub async fn swap_v2(&mut self, gives_token0: bool, thousandths: u64) {
+    pub(crate) async fn swap_v2(&mut self, gives_token0: bool, thousandths: u64) {
         let (reserve0, reserve1) = self.reserves().await;
         let (given, have, want) = match gives_token0 {
             true => (self.token0, reserve0, reserve1),
@@ -212,7 +212,7 @@ impl Market {
     }
 
     /// `Mint`, over all prices.
-    pub async fn mint_v3(&mut self, amount: u128) {
+    pub(crate) async fn mint_v3(&mut self, amount: u128) {
         let (lower, upper) = all_prices();
         let (to, data) = (self.caller, self.tokens());
         let mint = V3::mintCall {
@@ -226,7 +226,7 @@ impl Market {
     }
 
     /// `Burn`.
-    pub async fn burn_v3(&mut self, amount: u128) {
+    pub(crate) async fn burn_v3(&mut self, amount: u128) {
         let (lower, upper) = all_prices();
         let burn = V3::burnCall {
             lower,
@@ -237,7 +237,7 @@ impl Market {
     }
 
     /// `Swap`: gives so many thousandths of the one token.
-    pub async fn swap_v3(&mut self, gives_token0: bool, thousandths: u64) {
+    pub(crate) async fn swap_v3(&mut self, gives_token0: bool, thousandths: u64) {
         let given = if gives_token0 {
             self.token0
         } else {
@@ -275,19 +275,19 @@ impl Market {
     }
 
     /// What the V2 pool says of itself.
-    pub async fn reserves(&mut self) -> (U256, U256) {
+    pub(crate) async fn reserves(&mut self) -> (U256, U256) {
         let said = self.anvil.call(self.v2, getReservesCall {}).await;
         (U256::from(said.reserve0), U256::from(said.reserve1))
     }
 
     /// What the V3 pool says of itself.
-    pub async fn sqrt_price(&mut self) -> U256 {
+    pub(crate) async fn sqrt_price(&mut self) -> U256 {
         let said = self.anvil.call(self.v3, slot0Call {}).await;
         U256::from(said.sqrtPriceX96)
     }
 
     /// One of several things that happen in pools, each with logs.
-    pub async fn trade(&mut self, number: u64) {
+    pub(crate) async fn trade(&mut self, number: u64) {
         let size = 100 + number * 37 % 900;
         match number % 6 {
             0 | 4 => {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use wakewire_polygon::node::Connection;
 
 /// `anvil` on a loopback port. Its chain is in a file while it does not run.
-pub struct Anvil {
+pub(crate) struct Anvil {
     port: u16,
     state: PathBuf,
     child: Option<Child>,
@@ -23,7 +23,7 @@ pub struct Anvil {
 
 impl Anvil {
     /// Starts it on a free port, and fails with what to run if it is not installed.
-    pub async fn start(directory: &Path) -> Self {
+    pub(crate) async fn start(directory: &Path) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut anvil = Self {
             port: free.local_addr().unwrap().port(),
@@ -36,12 +36,12 @@ impl Anvil {
         anvil
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("ws://127.0.0.1:{}", self.port)
     }
 
     /// Starts it where it was, with the chain as it was.
-    pub async fn run(&mut self) {
+    pub(crate) async fn run(&mut self) {
         let child = Command::new(path("anvil-1.7.1/bin/anvil"))
             .args(["--port", &self.port.to_string(), "--quiet", "--state"])
             .arg(&self.state)
@@ -54,7 +54,7 @@ impl Anvil {
     }
 
     /// Ends it; it writes down its chain.
-    pub async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         self.connection = None;
         let Some(mut child) = self.child.take() else {
             return;
@@ -68,7 +68,7 @@ impl Anvil {
     }
 
     /// Returns a connection to it; waits until it is there.
-    pub async fn rpc(&mut self) -> &mut Connection {
+    pub(crate) async fn rpc(&mut self) -> &mut Connection {
         if self.connection.is_none() {
             let start = Instant::now();
             let url = self.url();
@@ -85,17 +85,22 @@ impl Anvil {
         self.connection.as_mut().unwrap()
     }
 
-    pub async fn ask(&mut self, method: &'static str, arguments: Value) -> Value {
+    pub(crate) async fn ask(&mut self, method: &'static str, arguments: Value) -> Value {
         self.rpc().await.ask(method, arguments).await.unwrap()
     }
 
-    pub async fn account(&mut self) -> Address {
+    pub(crate) async fn account(&mut self) -> Address {
         let accounts = self.ask("eth_accounts", json!([])).await;
         accounts[0].as_str().unwrap().parse().unwrap()
     }
 
     /// Sends a transaction, which must succeed, and returns its receipt.
-    pub async fn send_raw(&mut self, from: Address, to: Option<Address>, data: Vec<u8>) -> Value {
+    pub(crate) async fn send_raw(
+        &mut self,
+        from: Address,
+        to: Option<Address>,
+        data: Vec<u8>,
+    ) -> Value {
         let data = Bytes::from(data);
         let transaction = json!([{ "from": from, "to": to, "data": data, "gas": "0x989680" }]);
         let hash = self.ask("eth_sendTransaction", transaction).await;
@@ -114,12 +119,12 @@ impl Anvil {
         }
     }
 
-    pub async fn send(&mut self, from: Address, to: Address, call: impl SolCall) -> Value {
+    pub(crate) async fn send(&mut self, from: Address, to: Address, call: impl SolCall) -> Value {
         self.send_raw(from, Some(to), call.abi_encode()).await
     }
 
     /// Makes a contract of this code.
-    pub async fn create(&mut self, from: Address, code: Vec<u8>) -> Address {
+    pub(crate) async fn create(&mut self, from: Address, code: Vec<u8>) -> Address {
         let receipt = self.send_raw(from, None, code).await;
         receipt["contractAddress"]
             .as_str()
@@ -129,21 +134,26 @@ impl Anvil {
     }
 
     /// Makes a contract of a compiled one and its encoded arguments.
-    pub async fn deploy(&mut self, from: Address, artifact: &str, arguments: &[u8]) -> Address {
+    pub(crate) async fn deploy(
+        &mut self,
+        from: Address,
+        artifact: &str,
+        arguments: &[u8],
+    ) -> Address {
         let artifact: Value = serde_json::from_str(artifact).unwrap();
         let mut code = hex::decode(artifact["bytecode"].as_str().unwrap()).unwrap();
         code.extend(arguments);
         self.create(from, code).await
     }
 
-    pub async fn call<C: SolCall>(&mut self, to: Address, call: C) -> C::Return {
+    pub(crate) async fn call<C: SolCall>(&mut self, to: Address, call: C) -> C::Return {
         let answer = self.rpc().await.call(to, call.abi_encode().into()).await;
         C::abi_decode_returns(&answer.unwrap()).unwrap()
     }
 }
 
 /// Reads a file of what `scripts/install-evm` has installed.
-pub fn installed(name: &str) -> String {
+pub(crate) fn installed(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap()
 }
 
@@ -160,4 +170,4 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// Longer than anything here takes on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
