@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::io::{AsyncWriteExt, Stdout, stdout};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use wakewire::{Batch, Message, MessageSink, MessageSource, SinkFactory};
+use wakewire::{Batch, Message, MessageSink, MessageSource, SinkError, SinkFactory};
 use wakewire_polygon::codec::PoolEvent;
 
 use crate::market::Market;
@@ -83,22 +83,25 @@ async fn run(arguments: &Arguments) -> Result<(), Error> {
         signals: factory.create_sink(&arguments.to).await?,
         json: arguments.json,
         output: stdout(),
+        in_hand: false,
         tally: Tally::default(),
     };
     let ended = tokio::select! {
-        ended = strategy.run(&mut source) => ended,
+        ended = strategy.run(&mut source) => ended.or_else(unread),
         _ = by_keyboard.recv() => Ok(()),
         _ = by_process.recv() => Ok(()),
     };
-    // Signals first: an event is done with when what follows from it is delivered, or given up.
     let report = factory.close(CLOSE_WITHIN).await;
-    source.close(CLOSE_WITHIN).await;
+    let missed = source.stats().missed;
+    if !strategy.in_hand {
+        // Else what was received last comes again: not all that follows from it is said.
+        source.close(CLOSE_WITHIN).await;
+    }
     let Tally {
         events,
         unreadable,
         signals,
     } = strategy.tally;
-    let missed = source.stats().missed;
     let undelivered = report.undelivered;
     let talk = if arguments.json {
         json!({
@@ -118,12 +121,22 @@ async fn run(arguments: &Arguments) -> Result<(), Error> {
     ended
 }
 
+/// Nobody reads what is printed: that is theirs to decide, and no failure.
+fn unread(error: Error) -> Result<(), Error> {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    }
+}
+
 /// What runs between two services, of which it knows the names.
 struct Strategy {
     market: Market,
     signals: Arc<dyn MessageSink>,
     json: bool,
     output: Stdout,
+    /// Messages were received of which not everything is said.
+    in_hand: bool,
     tally: Tally,
 }
 
@@ -139,14 +152,30 @@ impl Strategy {
     /// its prices are printed, and its signals accepted.
     async fn run(&mut self, source: &mut MessageSource) -> Result<(), Error> {
         while let Some(batch) = source.recv_batch().await? {
+            self.in_hand = true;
             let (text, signals) = self.conclude(&batch);
             self.output.write_all(text.as_bytes()).await?;
             self.output.flush().await?;
             for signal in signals {
-                self.signals.send(signal).await?;
-                self.tally.signals += 1;
+                self.signal(signal).await?;
             }
+            self.in_hand = false;
         }
+        Ok(())
+    }
+
+    /// Sends a signal; waits for as long as nobody takes signals, and looks at nothing further meanwhile.
+    async fn signal(&mut self, mut signal: Message) -> Result<(), Error> {
+        while let Err(error) = self.signals.send(signal).await {
+            let is_full = matches!(error, SinkError::BufferFull(_));
+            let said = error.to_string();
+            signal = match error.into_message() {
+                Some(back) if is_full => back,
+                _ => return Err(said.into()),
+            };
+            writeln!(io::stderr(), "{said}")?;
+        }
+        self.tally.signals += 1;
         Ok(())
     }
 
