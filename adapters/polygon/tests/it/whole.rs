@@ -101,6 +101,7 @@ async fn strategy_agrees(strategy: &Running, market: &mut Market) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "it is one story, told in its order")]
 async fn everybody_is_killed_and_each_trade_arrives_once() {
     let place = Place::new(SERVICES);
     let mut market = Market::open(Anvil::start(place.path()).await).await;
