@@ -1,6 +1,7 @@
 //! The recorder as a process: killed at any moment, and started again, it continues its file.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use wakewire::{Message, MessageSink, SinkFactory};
 use wakewire_polygon::codec::{Change, Place, Pool, PoolEvent};
 
 /// Longer than anything here takes on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Scene {
     directory: TempDir,
@@ -55,15 +56,50 @@ impl Scene {
         })
     }
 
-    fn recorder(&self) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_recorder"))
+    fn recorder(&self) -> Running {
+        let child = Command::new(env!("CARGO_BIN_EXE_recorder"))
             .args(["--output", "events.jsonl", "--json"])
             .current_dir(self.directory.path())
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap()
+            .unwrap();
+        Running(child)
+    }
+}
+
+/// A process; killed when it is dropped.
+struct Running(Child);
+
+impl Running {
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Returns how it ended, and what it printed.
+    fn ended(&mut self) -> (Option<i32>, String) {
+        let mut printed = String::new();
+        let stdout = self.0.stdout.as_mut().unwrap();
+        stdout.read_to_string(&mut printed).unwrap();
+        (self.0.wait().unwrap().code(), printed)
+    }
+
+    /// SIGTERM; it must end well, and report.
+    fn terminated(&mut self) -> Value {
+        let id = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
+        kill_process(id, Signal::TERM).unwrap();
+        let (code, printed) = self.ended();
+        assert_eq!(code, Some(0));
+        serde_json::from_str(&printed).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 
@@ -94,17 +130,6 @@ fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |found| found.len())
 }
 
-fn terminated(child: Child) -> Value {
-    kill_process(
-        Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(),
-        Signal::TERM,
-    )
-    .unwrap();
-    let ended = child.wait_with_output().unwrap();
-    assert_eq!(ended.status.code(), Some(0));
-    serde_json::from_slice(&ended.stdout).unwrap()
-}
-
 const EVENTS: u64 = 30_000;
 const KILLS: u64 = 8;
 /// No line is shorter than 350 bytes.
@@ -131,20 +156,23 @@ async fn every_event_is_written_once_whatever_is_killed() {
         let mut recorder = scene.recorder();
         let enough = (length(&output) + 1).max(LEAST * kill / (KILLS + 2));
         until("the output grows", || length(&output) >= enough).await;
-        recorder.kill().unwrap();
-        recorder.wait().unwrap();
+        recorder.kill();
         assert!(length(&output) < LEAST, "killed under way");
+        // As if it had died between the file and the cursor, and within a line.
+        let mut file = File::options().append(true).open(&output).unwrap();
+        file.write_all(b"{\"kind\":\"Sync\",\"log_index\":4}\n{\"kin")
+            .unwrap();
         if kill % 3 == 0 {
             relay.abort();
             drop(relay.await);
             relay = scene.relay();
         }
     }
-    let recorder = scene.recorder();
+    let mut recorder = scene.recorder();
     let is_whole =
         || fs::read_to_string(&output).is_ok_and(|text| text.lines().count() as u64 > EVENTS);
     until("everything is written", is_whole).await;
-    let report = terminated(recorder);
+    let report = recorder.terminated();
     assert_eq!(
         (&report["missed"], &report["acknowledged"]),
         (&0.into(), &true.into())
@@ -178,13 +206,12 @@ async fn a_file_that_the_cursor_is_not_of_is_left_alone() {
     let factory = scene.factory();
     let sink = factory.create_sink("market_data_relay").await.unwrap();
     sink.send(event(1)).await.unwrap();
-    let recorder = scene.recorder();
+    let mut recorder = scene.recorder();
     until("it is written", || length(&output) > 0).await;
-    terminated(recorder);
+    recorder.terminated();
     let foreign = "something else, and longer than what was there before\n".repeat(99);
     fs::write(&output, &foreign).unwrap();
-    let refused = scene.recorder().wait_with_output().unwrap();
-    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(scene.recorder().ended(), (Some(2), String::new()));
     assert_eq!(fs::read_to_string(&output).unwrap(), foreign);
     relay.abort();
 }
