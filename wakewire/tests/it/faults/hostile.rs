@@ -99,7 +99,8 @@ async fn say(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, bytes: &[u8]
 fn strangers(target: Target, most: u64) -> (Arc<Sent>, JoinHandle<()>) {
     let sent = Arc::new(Sent::default());
     let counted = Arc::clone(&sent);
-    let pace = Duration::from_secs(8).checked_div(cases("WAKEWIRE_STRANGERS", 0) as u32);
+    let connections = cases("WAKEWIRE_STRANGERS", 0).try_into().unwrap();
+    let pace = Duration::from_secs(8).checked_div(connections);
     let thread = on_a_thread(async move {
         let mut attackers = JoinSet::new();
         for seed in 0..8 {
