@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::SinkFactory;
 use super::place::reachable;
-use crate::domain::Admission;
 use crate::error::SinkError;
 use crate::link::{Link, LinkConfig};
 use crate::outbox::Limits;
@@ -36,11 +35,7 @@ impl SinkFactory {
                 checksummed: endpoint.is_checksummed(),
                 loses_frames: endpoint.loses_frames(),
             },
-            admission: Admission {
-                max_message_bytes: config.max_message_bytes,
-                domain: config.domain,
-                precision: config.precision_context,
-            },
+            admission: config.admission(),
             lazy: config.lazy_config(self.lazy.clone()),
             idle_timeout: config.idle_timeout,
             drain_timeout: config.drain_timeout,

@@ -4,12 +4,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::task::JoinHandle;
 use wakewire::{
     CompositePattern, ConnectionState, DirectSink, Message, MessageSink, Precision, Registry,
     RelaySink, Scheme, Security, ServiceConfig, SinkError, SinkFactory, TlsMode,
 };
 
-use crate::support::{Place, eventually, expect, factory, number, numbered, soon};
+use crate::support::{PATIENCE, Place, eventually, expect, factory, number, numbered, soon};
 
 const ALL: &str = "
 [services.all]
@@ -371,4 +373,103 @@ async fn a_consumer_with_a_name_that_no_relay_takes_is_told_at_once() {
         assert!(error.to_string().contains("the name "), "{error}");
         assert!(!error.to_string().contains(char::is_control), "{error}");
     }
+}
+
+/// Runs the relay of the service, if it has one.
+async fn relay_of(factory: &SinkFactory, kind: &str) -> Option<JoinHandle<()>> {
+    if kind != "relay" {
+        return None;
+    }
+    let mut relay = factory.create_relay("ticks").await.unwrap();
+    Some(tokio::spawn(async move { relay.run().await.unwrap() }))
+}
+
+/// Both ends of a service as they are configured in two files: who sends knows nothing of the domain.
+async fn refused_where_it_arrives(kind: &str, further: &str) {
+    let place = Place::new();
+    let knows = place.unix(
+        "ticks",
+        kind,
+        "domain = 'market_data'\nprecision_context = 'dex_token'",
+    );
+    let quickly = format!("drain_timeout_secs = 0.05\n{further}");
+    let asks = place.unix("ticks", kind, &quickly);
+    let (listens, sends) = (factory(&knows), factory(&asks));
+    let running = relay_of(&listens, kind).await;
+    let mut source = listens.create_source("ticks").await.unwrap();
+    let sink = sends.create_sink("ticks").await.unwrap();
+    let tick = |text: &str| Message::new(text.to_owned()).with_type(3);
+    sink.send(tick("1")).await.unwrap();
+    sink.send(tick("2")).await.unwrap();
+    let wrong = match further {
+        "" => tick("wrong").with_type(25),
+        _ => tick("wrong").with_precision(Precision::FixedPoint8),
+    };
+    sink.send(wrong.clone()).await.unwrap();
+    sink.send(tick("3")).await.unwrap();
+    for expected in ["1", "2"] {
+        let message = source.recv().await.unwrap().unwrap();
+        assert_eq!(message.payload, expected.as_bytes());
+    }
+    eventually("it is refused", || sink.metadata().last_error.is_some()).await;
+    let said = sink.metadata().last_error.unwrap();
+    let why = match further {
+        "" => "message type 25 is not of domain `market_data`, which is 1–19",
+        _ => {
+            "amounts in FixedPoint8 do not belong on a service with `precision_context = \"dex_token\"`"
+        }
+    };
+    assert!(said.contains(why), "{said}");
+    // Another sender is not concerned.
+    let other = factory(&asks);
+    let honest = other.create_sink("ticks").await.unwrap();
+    honest
+        .send(tick("4").with_precision(Precision::TokenNative))
+        .await
+        .unwrap();
+    assert_eq!(source.recv().await.unwrap().unwrap().payload, "4");
+    assert!(source.close(PATIENCE).await);
+    assert!(other.close(PATIENCE).await.undelivered == 0);
+
+    // Whoever listens is configured otherwise now: everything comes, in order and once.
+    if let Some(running) = running {
+        running.abort();
+        drop(running.await);
+    }
+    drop(listens);
+    let listens = factory(&asks);
+    let running = relay_of(&listens, kind).await;
+    let mut source = listens.create_source("ticks").await.unwrap();
+    // A refusal for good is tried again after a minute, or when somebody asks.
+    drop(sink.disconnect().await);
+    let everything = async {
+        let mut come = Vec::new();
+        while come.last().is_none_or(|last| last != "3") {
+            come.push(source.recv().await.unwrap().unwrap().payload);
+        }
+        come
+    };
+    let (connected, come) = soon(async { tokio::join!(sink.connect(), everything) }).await;
+    connected.unwrap();
+    // To a new consumer also what was not acknowledged before the refusal.
+    let all = ["1", "2", "wrong", "3"].map(Bytes::from);
+    assert!(come.len() >= 2 && all.ends_with(&come), "{come:?}");
+    assert!(source.close(PATIENCE).await);
+    let report = sends.close(PATIENCE).await;
+    assert_eq!((report.undelivered, report.waiting), (0, 0));
+    if let Some(running) = running {
+        running.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_relay_refuses_what_is_not_of_its_domain_or_context() {
+    refused_where_it_arrives("relay", "").await;
+    refused_where_it_arrives("relay", "idle_timeout_secs = 60").await;
+}
+
+#[tokio::test]
+async fn a_listener_refuses_what_is_not_of_its_domain_or_context() {
+    refused_where_it_arrives("direct", "").await;
+    refused_where_it_arrives("direct", "idle_timeout_secs = 60").await;
 }
