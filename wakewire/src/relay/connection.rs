@@ -55,7 +55,7 @@ impl Connection {
         let end = self.part(&mut writer, end).await;
         if let End::Refused(_) = end {
             // A socket that is closed with something unread in it is reset, and the reason with it.
-            drop(timeout(PARTING, reader.discard()).await);
+            drop(timeout(LINGER, reader.discard()).await);
         }
         end
     }
@@ -337,3 +337,6 @@ const WRITE_LIMIT: usize = 256 * 1024;
 
 /// How long a goodbye may take, and so long also what has to be written before it.
 const PARTING: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// How long a peer that is refused may take to hear why.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
