@@ -13,6 +13,8 @@ use rand::{RngExt, SeedableRng};
 pub(crate) enum Scenario {
     /// The relay is killed.
     Relay,
+    /// The relay is killed while its receivers are stopped: what it has taken, they do not have.
+    Ahead,
     /// Consumers of a relay are killed.
     Receiver,
     /// The listener of a direct service is killed.
@@ -47,6 +49,8 @@ pub(crate) enum Who {
 pub(crate) enum Fault {
     /// SIGKILL to each, and a new process after this time.
     Kill(Vec<Who>, Duration),
+    /// SIGSTOP to all receivers, and SIGKILL to the relay after this time; then all go on.
+    KillAhead(Duration),
     /// SIGSTOP, and SIGCONT after this time.
     Stop(Who, Duration),
     /// Every connection is reset.
@@ -125,6 +129,10 @@ impl Chance {
     pub(crate) fn next(&mut self) -> Fault {
         match self.scenario {
             Scenario::Relay => self.kill(Who::Relay),
+            Scenario::Ahead => {
+                let time = self.random.random_range(1..80);
+                Fault::KillAhead(Duration::from_millis(time))
+            }
             Scenario::Receiver | Scenario::Listener => {
                 let who = self.receiver();
                 self.kill(who)
@@ -257,6 +265,9 @@ mod tests {
                 .all(|fault| matches!(fault, Fault::Kill(v, _) if v.iter().all(is)))
         };
         assert!(only(Scenario::Relay, |who| *who == Who::Relay));
+        let ahead = drawn(4, Scenario::Ahead);
+        let is_ahead = |fault: &Fault| matches!(fault, Fault::KillAhead(_));
+        assert!(ahead.iter().all(is_ahead));
         assert!(only(Scenario::Sender, |who| matches!(who, Who::Sender(_))));
         assert!(only(Scenario::Receiver, |who| matches!(
             who,

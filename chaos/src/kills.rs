@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     silences: u64,
     #[arg(long = "scenario", value_delimiter = ',', default_values_t = [
-        Scenario::Relay, Scenario::Receiver, Scenario::Listener, Scenario::Sender, Scenario::All, Scenario::Stop,
+        Scenario::Relay, Scenario::Ahead, Scenario::Receiver, Scenario::Listener, Scenario::Sender, Scenario::All, Scenario::Stop,
         Scenario::Cut, Scenario::HalfOpen, Scenario::Starve,
     ])]
     scenarios: Vec<Scenario>,

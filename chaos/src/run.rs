@@ -197,6 +197,20 @@ impl Run {
                     self.troupe.bring(*who)?;
                 }
             }
+            Fault::KillAhead(time) => {
+                for receiver in self.troupe.receivers() {
+                    receiver.stop()?;
+                }
+                sleep(*time).await;
+                let is_loaded = self.troupe.unacknowledged()? > 0;
+                self.troupe.kill(Who::Relay).await?;
+                self.outcome.kills += 1;
+                self.outcome.kills_under_load += u64::from(is_loaded);
+                for receiver in self.troupe.receivers() {
+                    receiver.go_on()?;
+                }
+                self.troupe.bring(Who::Relay)?;
+            }
             Fault::Stop(who, time) => {
                 self.outcome.stops += 1;
                 if let Some(process) = self.troupe.process(*who) {

@@ -221,6 +221,11 @@ impl Troupe {
         }
     }
 
+    /// Returns those receivers that are alive.
+    pub(crate) fn receivers(&self) -> impl Iterator<Item = &Process> {
+        self.receivers.iter().filter_map(|r| r.process.as_ref())
+    }
+
     /// SIGKILL; what the dead has written down is read to its end.
     pub(crate) async fn kill(&mut self, who: Who) -> io::Result<()> {
         if let Some(process) = self.process(who) {

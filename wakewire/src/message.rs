@@ -190,10 +190,12 @@ pub(crate) trait Parts {
     fn message_type(&self) -> u16;
     fn priority(&self) -> MessagePriority;
     fn precision(&self) -> Option<Precision>;
+    /// Returns the payload to be kept without a copy, where it is owned.
+    fn shared_payload(&self) -> Option<Bytes>;
 }
 
 macro_rules! parts {
-    ($message:ty) => {
+    ($message:ty, $shared:expr) => {
         impl Parts for $message {
             #[inline]
             fn payload(&self) -> &[u8] {
@@ -223,12 +225,17 @@ macro_rules! parts {
             fn precision(&self) -> Option<Precision> {
                 self.precision
             }
+            #[inline]
+            fn shared_payload(&self) -> Option<Bytes> {
+                let shared: fn(&Self) -> Option<Bytes> = $shared;
+                shared(self)
+            }
         }
     };
 }
 
-parts!(Message);
-parts!(MessageRef<'_>);
+parts!(Message, |message| Some(message.payload.clone()));
+parts!(MessageRef<'_>, |_| None);
 
 /// How urgent a message is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
-use wakewire::SinkFactory;
+use wakewire::{MessageSource, SinkFactory};
 use wakewire_polygon::codec::PoolEvent;
 use wakewire_polygon::recording::Recording;
 
@@ -85,48 +85,77 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .spawn()?,
     );
 
-    let mut waited = Vec::with_capacity(usize::try_from(logs)?);
-    let (mut first, mut last) = (u64::MAX, 0);
-    while (waited.len() as u64) < logs {
-        let Some(batch) = source.recv_batch().await? else {
-            return Err("the source is closed".into());
-        };
-        for view in &batch {
-            PoolEvent::read(view.message_type(), view.payload())?;
-            last = nanoseconds()?;
-            first = first.min(view.timestamp());
-            waited.push(last.saturating_sub(view.timestamp()));
-        }
-    }
+    let heard = Heard::of(&mut source, logs).await?;
     source.close(Duration::from_secs(5)).await;
     let output = adapter.0.stdout.take().ok_or("no output")?;
-    let told: Value = serde_json::from_str(&std::io::read_to_string(output)?)?;
+    let told = serde_json::from_str(&std::io::read_to_string(output)?)?;
     adapter.0.wait()?;
-    waited.sort_unstable();
-    let seconds = (last - first) as f64 / 1e9;
-    let percentile =
-        |share: f64| waited[((waited.len() - 1) as f64 * share) as usize] as f64 / 1000.0;
-    println!(
-        "{logs} logs, received once each and read, in {seconds:.2} s: {:.0} a second",
-        logs as f64 / seconds
-    );
-    println!(
-        "from the log to the consumer: p50 {:.0} µs, p99 {:.0} µs, longest {:.0} µs",
-        percentile(0.5),
-        percentile(0.99),
-        percentile(1.0)
-    );
-    let part = |name: &str| told[name].as_f64().unwrap_or(f64::NAN);
-    let all = part("accepted_after_seconds");
-    println!(
-        "of the adapter's {all:.2} s: decoding and encoding {:.0} % ({:.2} µs a log), sending {:.0} % ({:.2} µs, waiting \
-         for room included), the rest is reading the clock and making the logs",
-        part("decoding_seconds") / all * 100.0,
-        part("decoding_seconds") / logs as f64 * 1e6,
-        part("sending_seconds") / all * 100.0,
-        part("sending_seconds") / logs as f64 * 1e6,
-    );
+    heard.print();
+    print(&told);
     Ok(())
+}
+
+/// What a consumer measures.
+struct Heard {
+    seconds: f64,
+    /// How long each event took, in nanoseconds, the shortest first.
+    waited: Vec<u64>,
+}
+
+impl Heard {
+    /// Receives so many events and reads each.
+    async fn of(source: &mut MessageSource, logs: u64) -> Result<Self, Box<dyn Error>> {
+        let mut waited = Vec::with_capacity(usize::try_from(logs)?);
+        let (mut first, mut last) = (u64::MAX, 0);
+        while (waited.len() as u64) < logs {
+            let Some(batch) = source.recv_batch().await? else {
+                return Err("the source is closed".into());
+            };
+            for view in &batch {
+                PoolEvent::read(view.message_type(), view.payload())?;
+                last = nanoseconds()?;
+                first = first.min(view.timestamp());
+                waited.push(last.saturating_sub(view.timestamp()));
+            }
+        }
+        waited.sort_unstable();
+        let seconds = last.saturating_sub(first) as f64 / 1e9;
+        Ok(Self { seconds, waited })
+    }
+
+    fn print(&self) {
+        let logs = self.waited.len();
+        println!(
+            "{logs} logs, each received and read, in {:.2} s: {:.0} a second",
+            self.seconds,
+            logs as f64 / self.seconds
+        );
+        let percentile = |hundredths: usize| {
+            let place = logs.saturating_sub(1) * hundredths / 100;
+            self.waited
+                .get(place)
+                .map_or(f64::NAN, |waited| *waited as f64 / 1000.0)
+        };
+        println!(
+            "from the log to the consumer: p50 {:.0} µs, p99 {:.0} µs, longest {:.0} µs",
+            percentile(50),
+            percentile(99),
+            percentile(100)
+        );
+    }
+}
+
+/// What the adapter says of itself.
+fn print(told: &Value) {
+    let part = |name: &str| told[name].as_f64().unwrap_or(f64::NAN);
+    let (logs, all) = (part("sent"), part("accepted_after_seconds"));
+    let share = |name: &str| (part(name) / all * 100.0, part(name) / logs * 1e6);
+    let (decoding, sending) = (share("decoding_seconds"), share("sending_seconds"));
+    println!(
+        "of the adapter's {all:.2} s: decoding and encoding {:.0} % ({:.2} µs a log), sending {:.0} % ({:.2} µs, \
+         waiting for room included); the rest is reading the clock, pacing, and making the logs",
+        decoding.0, decoding.1, sending.0, sending.1,
+    );
 }
 
 /// Returns the path of a program that was built as this one was.

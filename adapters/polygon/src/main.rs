@@ -93,7 +93,7 @@ async fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn std::error::Erro
         let mut taken = None;
         let working = async {
             let Some(recording) = &recording else {
-                return match follow(&chain(arguments), &mut adapter).await? {};
+                match follow(&chain(arguments), &mut adapter).await? {}
             };
             replay(recording, arguments.repeat, arguments.pace, &mut adapter).await?;
             taken = Some(begun.elapsed());

@@ -171,7 +171,7 @@ mod tests {
         position.note(&log(6, 4));
         position.note(&log(7, 5));
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, &text[..text.len() - 1]).unwrap();
+        fs::write(&path, text.trim_end()).unwrap();
         let position = Position::read(&path, progress).unwrap().unwrap();
         assert_eq!(blocks(&position), [3, 5, 6]);
         // Damage before the end is no such thing.

@@ -2,14 +2,16 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "a test that panics has failed, as it should; it waits for what other processes do, and has a clock to give up by"
+    reason = "a test that panics has failed, as it should; it waits for what other processes do, has a clock to give up by, and says what it has measured"
 )]
 
 mod check;
 mod cursor;
 mod demo;
 mod direct;
+mod namespaces;
 mod ping;
 mod protected;
 mod relay;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::SinkFactory;
 use super::place::reachable;
+use crate::backoff::LazyConfig;
 use crate::error::SinkError;
 use crate::link::{Link, LinkConfig};
 use crate::outbox::Limits;
@@ -12,6 +13,16 @@ use crate::spool::Spool;
 use crate::spool::recovery::Recovered;
 
 impl SinkFactory {
+    /// Returns how the service's connections are opened: the factory's own, where it says nothing else.
+    fn lazy_config(&self, config: &ServiceConfig) -> Arc<LazyConfig> {
+        let lazy = config.lazy_config(LazyConfig::clone(&self.lazy));
+        if lazy == *self.lazy {
+            Arc::clone(&self.lazy)
+        } else {
+            Arc::new(lazy)
+        }
+    }
+
     /// Makes the link of this service, over its spool if it has one.
     pub(super) fn link(
         &self,
@@ -33,10 +44,11 @@ impl SinkFactory {
                 delivery: config.delivery,
                 when_full: config.when_full,
                 checksummed: endpoint.is_checksummed(),
+                shared_from: Limits::shared_from(endpoint.loses_frames()),
                 loses_frames: endpoint.loses_frames(),
             },
             admission: config.admission(),
-            lazy: config.lazy_config(self.lazy.clone()),
+            lazy: self.lazy_config(config),
             idle_timeout: config.idle_timeout,
             drain_timeout: config.drain_timeout,
         };

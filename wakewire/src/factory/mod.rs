@@ -64,7 +64,7 @@ pub struct SinkFactory {
     registry: Arc<dyn Registry>,
     /// What the registry says was held to the rules when it was read.
     is_sound: bool,
-    lazy: LazyConfig,
+    lazy: Arc<LazyConfig>,
     made: Mutex<Made>,
     /// Whose turn it is to open spools.
     opening: Arc<tokio::sync::Mutex<()>>,
@@ -102,7 +102,7 @@ impl SinkFactory {
         Self {
             is_sound: (&registry as &dyn Any).is::<ServiceRegistry>(),
             registry: Arc::new(registry),
-            lazy: LazyConfig::default(),
+            lazy: Arc::default(),
             made: Mutex::default(),
             opening: Arc::default(),
         }
@@ -111,7 +111,7 @@ impl SinkFactory {
     /// Sets how sinks connect for which the registry says nothing.
     #[must_use]
     pub fn with_lazy_config(mut self, default: LazyConfig) -> Self {
-        self.lazy = default;
+        self.lazy = Arc::new(default);
         self
     }
 
@@ -173,7 +173,7 @@ impl SinkFactory {
             subscribes: matches!(config.kind, SinkType::Relay),
             at_most_once: config.delivery == Delivery::AtMostOnce,
             admission: config.admission(),
-            lazy: config.lazy_config(self.lazy.clone()),
+            lazy: config.lazy_config(LazyConfig::clone(&self.lazy)),
             consumer: None,
             start: Start::Owed,
         });

@@ -82,7 +82,7 @@ impl<'a> Running<'a> {
 }
 
 fn dialer(shared: &Shared) -> Box<Dialer> {
-    Box::new(Dialer::new(shared.config.lazy.clone()))
+    Box::new(Dialer::new((*shared.config.lazy).clone()))
 }
 
 impl Drop for Running<'_> {

@@ -55,7 +55,7 @@ pub(crate) struct LinkConfig {
     pub(crate) checksummed: bool,
     pub(crate) limits: Limits,
     pub(crate) admission: Admission,
-    pub(crate) lazy: LazyConfig,
+    pub(crate) lazy: Arc<LazyConfig>,
     /// After how long with nothing to do the connection is closed; none = never.
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) drain_timeout: Duration,

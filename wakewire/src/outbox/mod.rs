@@ -26,7 +26,7 @@ pub use self::ledger::{Dropped, Ledger};
 use self::segment::Segment;
 use crate::delivery::{Delivery, WhenFull};
 use crate::message::Parts;
-use crate::wire::frame::{encode_message, encoded_length};
+use crate::wire::frame::{Carrier, Kind, encode_head, encode_message, encoded_length};
 use crate::wire::run::Run;
 use crate::wire::{ProtocolError, SessionId};
 
@@ -41,6 +41,9 @@ pub(crate) struct Limits {
     pub(crate) when_full: WhenFull,
     /// Whether frames carry a checksum.
     pub(crate) checksummed: bool,
+    /// Owned messages of this many encoded bytes or more are kept where they are, not copied. Where a frame must lie in
+    /// one piece, on a disk or in a datagram, there are none.
+    pub(crate) shared_from: usize,
     /// Whether single frames may be lost on the way: then an acknowledgement does not say that everything before it
     /// came, and what was written stays in doubt.
     pub(crate) loses_frames: bool,
@@ -77,6 +80,17 @@ pub(crate) struct Outbox {
     largest: usize,
     /// All but `waiting`, which is counted when asked.
     counts: Ledger,
+}
+
+impl Limits {
+    /// From how many bytes on a payload stays where it is, over a transport that loses frames or one that does not.
+    pub(crate) const fn shared_from(loses_frames: bool) -> usize {
+        if loses_frames {
+            usize::MAX
+        } else {
+            SHARED_FROM
+        }
+    }
 }
 
 /// What became of a message that was offered.
@@ -195,10 +209,16 @@ impl Outbox {
                 }
             }
         }
-        if self.tail.capacity() - self.tail.len() < length {
-            self.grow_tail(length);
+        if length >= self.limits.shared_from
+            && let Some(payload) = message.shared_payload()
+        {
+            self.share(message, length, payload);
+        } else {
+            if self.tail.capacity() - self.tail.len() < length {
+                self.grow_tail(length);
+            }
+            encode_message(message, self.next, self.limits.checksummed, &mut self.tail);
         }
-        encode_message(message, self.next, self.limits.checksummed, &mut self.tail);
         self.next += 1;
         self.held += 1;
         self.counts.accepted += 1;
@@ -227,11 +247,9 @@ impl Outbox {
             if segment.last() > self.ready {
                 break;
             }
-            let bytes = segment.from(self.cursor);
+            taken += segment.give(self.cursor, pieces);
             self.cursor = segment.last() + 1;
             self.sent = self.sent.max(segment.last());
-            taken += bytes.len();
-            pieces.push(bytes);
             index += 1;
         }
         taken > 0
@@ -363,6 +381,23 @@ impl Outbox {
         self.sealed.push_back(Segment::new(run));
     }
 
+    /// Seals a frame of its own whose payload stays where it is.
+    #[cold]
+    fn share(&mut self, message: &impl Parts, length: usize, payload: Bytes) {
+        self.seal();
+        let mut head = BytesMut::with_capacity(length - payload.len());
+        let carrier = Carrier {
+            kind: Kind::Data,
+            sequence: self.next,
+            within_ms: None,
+        };
+        encode_head(message, carrier, self.limits.checksummed, &mut head);
+        let segment = Segment::of_one(self.next, head.freeze(), payload);
+        self.sealed_bytes += segment.bytes();
+        self.sealed.push_back(segment);
+        self.tail_first = self.next + 1;
+    }
+
     /// Starts a new piece of memory, larger than the last: small sinks stay small, busy ones allocate rarely.
     #[cold]
     fn grow_tail(&mut self, length: usize) {
@@ -371,6 +406,10 @@ impl Outbox {
         self.tail_size = (self.tail_size * 2).min(LARGEST_TAIL);
     }
 }
+
+/// From here on a copy costs more than a piece of its own does; and what a receiver hands on from its read buffer keeps
+/// at most some thirty times its size in memory.
+const SHARED_FROM: usize = 8 * 1024;
 
 /// The first piece of memory of a sink that wakes.
 const SMALLEST_TAIL: usize = 4 * 1024;

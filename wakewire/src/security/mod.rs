@@ -6,6 +6,7 @@ mod limits;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
 
 pub use self::credentials::{Credentials, Password};
 pub(crate) use self::identity::Identity;
@@ -57,6 +58,16 @@ pub struct Security {
 }
 
 impl Security {
+    /// Keeps it where many may have it; who says nothing has the same as everybody else who does.
+    pub(crate) fn shared(self) -> Arc<Self> {
+        static USUAL: LazyLock<Arc<Security>> = LazyLock::new(Arc::default);
+        if self == **USUAL {
+            Arc::clone(&USUAL)
+        } else {
+            Arc::new(self)
+        }
+    }
+
     /// Whether nobody else can read any connection over this scheme.
     pub(crate) fn is_private_over(&self, scheme: Scheme) -> bool {
         match scheme {

@@ -1,9 +1,9 @@
 //! What relay and direct sinks have in common: a link behind the trait.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ConnectionState, Flushing, Receipt, Report, Sending, SinkMetadata, SinkReport};
-use crate::backoff::LazyConfig;
 use crate::delivery::{Delivery, WhenFull};
 use crate::domain::{Admission, PrecisionContext};
 use crate::endpoint::Endpoint;
@@ -50,6 +50,7 @@ pub(super) fn link(
             delivery: Delivery::usual_over(parsed.scheme()),
             when_full: WhenFull::Block,
             checksummed: parsed.is_checksummed(),
+            shared_from: Limits::shared_from(parsed.loses_frames()),
             loses_frames: parsed.loses_frames(),
         },
         admission: Admission {
@@ -57,7 +58,7 @@ pub(super) fn link(
             domain: None,
             precision: PrecisionContext::Mixed,
         },
-        lazy: LazyConfig::default(),
+        lazy: Arc::default(),
         idle_timeout: Some(IDLE_TIMEOUT),
         drain_timeout: DRAIN_TIMEOUT,
     };

@@ -64,7 +64,7 @@ pub(crate) struct Target(Arc<Place>);
 #[derive(Debug)]
 struct Place {
     endpoint: Endpoint,
-    security: Security,
+    security: Arc<Security>,
     limits: ListenLimits,
     #[cfg(feature = "tcp")]
     keys: Keys,
@@ -73,6 +73,7 @@ struct Place {
 impl Target {
     /// Names an endpoint, to dial or to listen at; opens nothing.
     pub(crate) fn new(endpoint: Endpoint, security: Security, limits: ListenLimits) -> Self {
+        let security = security.shared();
         Self(Arc::new(Place {
             #[cfg(feature = "tcp")]
             keys: Keys::new(&endpoint, &security),

@@ -234,6 +234,17 @@ pub(crate) fn encode_carried(
     checksummed: bool,
     out: &mut BytesMut,
 ) {
+    encode_head(message, carrier, checksummed, out);
+    out.extend_from_slice(message.payload());
+}
+
+/// Appends a message's frame up to its payload, which is to follow as it is.
+pub(crate) fn encode_head(
+    message: &impl Parts,
+    carrier: Carrier,
+    checksummed: bool,
+    out: &mut BytesMut,
+) {
     let extensions = extensions::length(message, carrier.within_ms);
     let mut header = Header {
         length: u32::try_from(extensions + message.payload().len()).unwrap_or(u32::MAX),
@@ -253,16 +264,15 @@ pub(crate) fn encode_carried(
             header.checksum = checksum(&header.encode(), message.payload());
         }
         out.extend_from_slice(&header.encode());
-        out.extend_from_slice(message.payload());
         return;
     }
     header.flags |= EXTENSIONS;
     let start = out.len();
     out.extend_from_slice(&header.encode());
     extensions::put(message, carrier.within_ms, extensions, out);
-    out.extend_from_slice(message.payload());
     if checksummed {
         let sum = checksum(&header.encode(), &out[start + HEADER..]);
+        let sum = crc32c::crc32c_append(sum, message.payload());
         out[start + CHECKSUM_AT..start + HEADER].copy_from_slice(&sum.to_le_bytes());
     }
 }

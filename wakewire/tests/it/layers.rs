@@ -90,6 +90,10 @@ const EMPTY_NAMES: &[&str] = &[
 type Sources = BTreeMap<String, String>;
 
 fn library() -> Sources {
+    sources_below(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))
+}
+
+fn sources_below(root: &str) -> Sources {
     fn read(directory: &Path, root: &Path, sources: &mut Sources) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -101,7 +105,7 @@ fn library() -> Sources {
             }
         }
     }
-    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"));
+    let root = PathBuf::from(root);
     let mut sources = Sources::new();
     read(&root, &root, &mut sources);
     sources
@@ -111,6 +115,40 @@ fn library() -> Sources {
 fn the_library_keeps_its_layers() {
     let faults = faults(&library());
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// They have no layers; but what says that it is pure is, and no file is long.
+#[test]
+fn the_programs_around_it_keep_their_word() {
+    let mut faults = Vec::new();
+    for program in ["adapters/polygon", "examples/strategy", "examples/recorder"] {
+        let root = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/../{}/src"), program);
+        let sources = sources_below(&root);
+        let walked: Vec<_> = sources
+            .iter()
+            .map(|(name, text)| (name, text, Walk::over(name, text)))
+            .collect();
+        let tests: Vec<&String> = walked.iter().flat_map(|(.., walk)| &walk.tests).collect();
+        for (name, text, walk) in &walked {
+            if tests.iter().any(|tests| is_in(name, tests)) {
+                continue;
+            }
+            if walk.lines > MOST_LINES {
+                faults.push(format!("{program}/{name}: {} lines", walk.lines));
+            }
+            if says_that_it_is_pure(text) {
+                let impure = walk.impurities().into_iter();
+                faults.extend(impure.map(|what| format!("{program}/{name}: `{what}`")));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+fn says_that_it_is_pure(text: &str) -> bool {
+    text.lines()
+        .take_while(|line| line.starts_with("//!"))
+        .any(|line| line.ends_with(PURE_WORDS))
 }
 
 /// Everything that is wrong, one line each.
@@ -142,10 +180,7 @@ fn faults(sources: &Sources) -> Vec<String> {
             fault(format!("{} lines, at most {MOST_LINES}", walk.lines));
         }
         let text = &sources[name];
-        let says_so = text
-            .lines()
-            .take_while(|line| line.starts_with("//!"))
-            .any(|line| line.ends_with(PURE_WORDS));
+        let says_so = says_that_it_is_pure(text);
         let listed = PURE.iter().any(|pure| is_listed(name, pure));
         if (listed && !NOT_PURE.contains(&name)) || says_so {
             for what in walk.impurities() {

@@ -41,7 +41,7 @@ impl Connection {
         let limits = WebSocketConfig::default()
             .max_message_size(Some(LONGEST))
             .max_frame_size(Some(LONGEST));
-        let connecting = connect_async_with_config(url, Some(limits), true);
+        let connecting = Box::pin(connect_async_with_config(url, Some(limits), true));
         let (stream, _) = in_time(ANSWER_WITHIN, connecting).await?;
         Ok(Self {
             stream,

@@ -186,9 +186,9 @@ impl World {
     }
 
     fn logs(&self, first: u64, last: u64) -> Vec<Log> {
-        let blocks = self.chain.iter().skip(first as usize);
-        let blocks = blocks.take((last + 1).saturating_sub(first) as usize);
-        blocks.flatten().cloned().collect()
+        let blocks = (0..).zip(&self.chain);
+        let blocks = blocks.filter(|(number, _)| (first..=last).contains(number));
+        blocks.flat_map(|(_, logs)| logs.clone()).collect()
     }
 
     /// What the adapter does next by itself.

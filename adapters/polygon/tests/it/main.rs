@@ -7,6 +7,7 @@
 )]
 
 mod chain;
+mod killed;
 mod moved;
 mod recorded;
 mod scripted;

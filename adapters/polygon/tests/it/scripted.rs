@@ -223,15 +223,15 @@ async fn a_log_that_does_not_decode_stops_nothing() {
 async fn a_service_without_room_is_waited_for() {
     let mut stage = Stage::new().await;
     let mut node = stage.node().await;
-    let logs: Vec<_> = (1..=40)
-        .map(|block| sync(block, block as u8, 7, false))
+    let logs: Vec<_> = (1..=40_u8)
+        .map(|block| sync(block.into(), block, 7, false))
         .collect();
     node.come_to(40, &logs).await;
     no_tokens(&mut node).await;
     // The buffer holds 4 and nobody receives: sends fail for want of room more than once, and are repeated.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    for block in 1..=40 {
-        assert_eq!(stage.hears().await, (block, block as u8, false));
+    for block in 1..=40_u8 {
+        assert_eq!(stage.hears().await, (block.into(), block, false));
     }
 }
 

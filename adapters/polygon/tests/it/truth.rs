@@ -1,6 +1,7 @@
 //! What a log says, read by hand from its words, and what an event says: to be compared.
 
 use alloy_primitives::{B256, I256, U256, keccak256};
+use serde_json::Value;
 use wakewire_polygon::codec::{Change, PoolEvent};
 use wakewire_polygon::node::Log;
 
@@ -124,5 +125,36 @@ pub(crate) fn of_event(event: &PoolEvent) -> Fact {
         transaction: event.place.transaction_hash,
         kind,
         amounts,
+    }
+}
+
+/// What a recorder has written: the same names as the contracts' events have.
+pub(crate) fn of_line(line: &Value) -> Fact {
+    let text = |name: &str| {
+        line[name]
+            .as_str()
+            .unwrap_or_else(|| panic!("no {name}: {line}"))
+    };
+    let (kind, names): (_, &[&str]) = match text("kind") {
+        "SwapV2" => ("SwapV2", &["in0", "in1", "out0", "out1"]),
+        "SwapV3" => {
+            let names = &["amount0", "amount1", "sqrt_price_x96", "liquidity", "tick"];
+            ("SwapV3", names)
+        }
+        "Sync" => ("Sync", &["reserve0", "reserve1"]),
+        "MintV2" => ("MintV2", &["amount0", "amount1"]),
+        "MintV3" => ("MintV3", &["liquidity", "amount0", "amount1"]),
+        "BurnV2" => ("BurnV2", &["amount0", "amount1"]),
+        "BurnV3" => ("BurnV3", &["liquidity", "amount0", "amount1"]),
+        other => panic!("{other}"),
+    };
+    Fact {
+        block: line["block_number"].as_u64().unwrap(),
+        hash: text("block_hash").parse().unwrap(),
+        index: line["log_index"].as_u64().unwrap(),
+        removed: line["removed"].as_bool().unwrap(),
+        transaction: text("transaction_hash").parse().unwrap(),
+        kind,
+        amounts: names.iter().map(|name| text(name).to_owned()).collect(),
     }
 }

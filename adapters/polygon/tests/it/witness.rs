@@ -54,7 +54,14 @@ impl Drop for Witness {
 
 /// What is left of what was told: each comes once, and goes once if it was taken back.
 pub(crate) fn held(told: &[Fact]) -> Vec<Fact> {
-    let mut held = Vec::new();
+    let (held, repeated) = held_and_repeated(told);
+    assert_eq!(repeated, [], "told twice");
+    held
+}
+
+/// The same, and what was told although it was there.
+pub(crate) fn held_and_repeated(told: &[Fact]) -> (Vec<Fact>, Vec<Fact>) {
+    let (mut held, mut repeated) = (Vec::new(), Vec::new());
     for fact in told {
         let same = Fact {
             removed: false,
@@ -64,9 +71,9 @@ pub(crate) fn held(told: &[Fact]) -> Vec<Fact> {
         match (fact.removed, place) {
             (false, None) => held.push(same),
             (true, Some(place)) => drop(held.remove(place)),
-            (false, Some(_)) => panic!("twice: {fact:?}"),
+            (false, Some(_)) => repeated.push(same),
             (true, None) => panic!("taken back and never there: {fact:?}"),
         }
     }
-    held
+    (held, repeated)
 }

@@ -28,7 +28,7 @@ pub(crate) const IS_BUILT_IN: bool = true;
 /// The certificates and keys of one service: read when they are first needed, and again when a file of them has
 /// changed. Connections that are open keep what they began with.
 pub(crate) struct Keys {
-    security: Security,
+    security: Arc<Security>,
     alpn: Alpn,
     client: Kept<ClientConfig>,
     server: Kept<ServerConfig>,
@@ -36,19 +36,19 @@ pub(crate) struct Keys {
 
 impl Keys {
     /// Makes those of an endpoint; reads nothing yet.
-    pub(crate) fn new(endpoint: &Endpoint, security: &Security) -> Self {
+    pub(crate) fn new(endpoint: &Endpoint, security: &Arc<Security>) -> Self {
         let Security {
             ca,
             cert,
             key,
             client_ca,
             ..
-        } = security;
+        } = &**security;
         Self {
             alpn: Alpn::of(endpoint),
             client: Kept::of([ca, cert, key]),
             server: Kept::of([cert, key, client_ca]),
-            security: security.clone(),
+            security: Arc::clone(security),
         }
     }
 
@@ -78,7 +78,7 @@ impl Keys {
     }
 
     /// Returns whether there is what it takes to be dialled with TLS.
-    pub(crate) const fn can_serve(&self) -> bool {
+    pub(crate) fn can_serve(&self) -> bool {
         self.security.cert.is_some() && self.security.key.is_some()
     }
 

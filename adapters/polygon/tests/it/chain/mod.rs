@@ -195,18 +195,15 @@ impl Market {
         // What the pool takes as a fee is 3 in 1000.
         let net = amount * U256::from(997);
         let out = net * want / (have * U256::from(1000) + net);
-        let (amount0Out, amount1Out) = if gives_token0 {
-            (U256::ZERO, out)
-        } else {
-            (out, U256::ZERO)
+        let (out0, out1) = match gives_token0 {
+            true => (U256::ZERO, out),
+            false => (out, U256::ZERO),
         };
-        let data = Bytes::new();
-        let to = self.account;
         let swap = V2::swapCall {
-            amount0Out,
-            amount1Out,
-            to,
-            data,
+            amount0Out: out0,
+            amount1Out: out1,
+            to: self.account,
+            data: Bytes::new(),
         };
         self.anvil.send(self.account, self.v2, swap).await;
     }
@@ -289,15 +286,11 @@ impl Market {
     /// One of several things that happen in pools, each with logs.
     pub(crate) async fn trade(&mut self, number: u64) {
         let size = 100 + number * 37 % 900;
+        let gives_token0 = number.is_multiple_of(4) || number % 4 == 1;
+        let size = self.sized(gives_token0, size);
         match number % 6 {
-            0 | 4 => {
-                self.swap_v2(number % 4 == 0, self.sized(number % 4 == 0, size))
-                    .await
-            }
-            1 | 3 => {
-                self.swap_v3(number % 4 == 1, self.sized(number % 4 == 1, size))
-                    .await
-            }
+            0 | 4 => self.swap_v2(gives_token0, size).await,
+            1 | 3 => self.swap_v3(gives_token0, size).await,
             2 => self.mint_v3(1_000_000_000_000 + u128::from(number)).await,
             _ => self.burn_v3(500_000_000_000 + u128::from(number)).await,
         }
