@@ -127,22 +127,7 @@ impl Admission {
                 limit: self.max_message_bytes,
             });
         }
-        if let Some(domain) = self.domain
-            && !domain.types().contains(&message.message_type())
-        {
-            return Err(Refusal::WrongType {
-                message_type: message.message_type(),
-                domain,
-            });
-        }
-        if let Some(precision) = message.precision()
-            && !self.precision.takes(message.precision())
-        {
-            return Err(Refusal::WrongPrecision {
-                precision,
-                context: self.precision,
-            });
-        }
+        self.judge(message.message_type(), message.precision())?;
         for (field, text) in [
             ("target", message.target()),
             ("correlation_id", message.correlation_id()),
@@ -157,6 +142,29 @@ impl Admission {
             }
         }
         Ok(())
+    }
+
+    /// Checks what a message is and in which scale its amounts are; all that is looked at where it arrives.
+    pub(crate) fn judge(
+        &self,
+        message_type: u16,
+        precision: Option<Precision>,
+    ) -> Result<(), Refusal> {
+        if let Some(domain) = self.domain
+            && !domain.types().contains(&message_type)
+        {
+            return Err(Refusal::WrongType {
+                message_type,
+                domain,
+            });
+        }
+        match precision {
+            Some(precision) if !self.precision.takes(Some(precision)) => {
+                let context = self.precision;
+                Err(Refusal::WrongPrecision { precision, context })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -29,6 +29,7 @@ pub fn frames(input: &[u8]) {
             1 << 20
         },
         checksummed: how & 2 != 0,
+        admission: None,
         stamp: (how & 4 != 0).then_some(7),
     };
     let whole = scan(&scanner, stream, stream.len());

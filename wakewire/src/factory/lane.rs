@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::SinkFactory;
 use super::place::reachable;
 use crate::backoff::LazyConfig;
-use crate::domain::Admission;
 use crate::error::SinkError;
 use crate::link::{Link, LinkConfig};
 use crate::outbox::Limits;
@@ -48,11 +47,7 @@ impl SinkFactory {
                 shared_from: Limits::shared_from(endpoint.loses_frames()),
                 loses_frames: endpoint.loses_frames(),
             },
-            admission: Admission {
-                max_message_bytes: config.max_message_bytes,
-                domain: config.domain,
-                precision: config.precision_context,
-            },
+            admission: config.admission(),
             lazy: self.lazy_config(config),
             idle_timeout: config.idle_timeout,
             drain_timeout: config.drain_timeout,

@@ -172,7 +172,7 @@ impl SinkFactory {
             target,
             subscribes: matches!(config.kind, SinkType::Relay),
             at_most_once: config.delivery == Delivery::AtMostOnce,
-            max_message_bytes: config.max_message_bytes,
+            admission: config.admission(),
             lazy: config.lazy_config(LazyConfig::clone(&self.lazy)),
             consumer: None,
             start: Start::Owed,
@@ -217,7 +217,7 @@ impl SinkFactory {
         Ok(RelayConfig {
             service: service_name.into(),
             target: reachable(service_name, &config)?,
-            max_message_bytes: config.max_message_bytes,
+            admission: config.admission(),
             hub: HubConfig {
                 hold: config.without_consumers == WithoutConsumers::Hold,
                 at_least_once: config.delivery == Delivery::AtLeastOnce,

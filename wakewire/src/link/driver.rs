@@ -162,7 +162,13 @@ impl Shared {
                 tracing::info!(%service, %reason, "the peer closed the connection");
                 dialer.lost(Redial::Spread);
             }
-            End::Lost(error) => {
+            End::Refused(error) if !lane.outbox.forgets_on_write() => {
+                // It would be sent again, and refused again.
+                drop(lane);
+                dialer.failed(&error);
+                return self.failed(&error, dialer.failures());
+            }
+            End::Refused(error) | End::Lost(error) => {
                 tracing::warn!(%service, endpoint = %self.config.endpoint, %error, "connection lost");
                 lane.last_error = Some(error);
                 lane.lost = !self.config.lazy.auto_reconnect;

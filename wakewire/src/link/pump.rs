@@ -12,6 +12,7 @@ use crate::error::{Phase as ErrorPhase, SinkError};
 use crate::transport::door::{Reader, Writer};
 use crate::transport::greeting::Host;
 use crate::transport::pulse::Pulse;
+use crate::transport::unreached::Unreached;
 use crate::transport::write_pieces;
 use crate::wire::ProtocolError;
 use crate::wire::frame::Kind;
@@ -25,6 +26,8 @@ pub(super) enum End {
     Rested,
     /// The peer closed it and said so.
     Left(String),
+    /// The peer does not take what it is sent, and would not if it were sent again.
+    Refused(SinkError),
     /// It broke.
     Lost(SinkError),
 }
@@ -167,9 +170,13 @@ async fn read(shared: &Shared, signals: &Signals, mut reader: Reader) -> End {
                 shared.owed.notify_one();
             }
             Kind::Close => {
-                let reason = hello::decode::<Reject>(Kind::Close, &body)
-                    .map_or_else(|_| String::new(), |r| r.text);
-                return End::Left(reason);
+                let Ok(Reject { code, text, .. }) = hello::decode(Kind::Close, &body) else {
+                    return End::Left(String::new());
+                };
+                if code.is_permanent() {
+                    return End::Refused(Unreached::refused(code, text).error(shared.failure()));
+                }
+                return End::Left(text);
             }
             kind => return lost(shared, ErrorPhase::Read, ProtocolError::Unexpected { kind }),
         }

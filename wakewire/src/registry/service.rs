@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::lazy::LazySettings;
 use crate::backoff::LazyConfig;
 use crate::delivery::{Delivery, Fsync, WhenFull};
-use crate::domain::{Domain, PrecisionContext};
+use crate::domain::{Admission, Domain, PrecisionContext};
 use crate::endpoint::Endpoint;
 use crate::security::{ListenLimits, Security};
 
@@ -104,6 +104,15 @@ pub struct ServiceConfig {
 }
 
 impl ServiceConfig {
+    /// What the service takes, on whichever side of it.
+    pub(crate) const fn admission(&self) -> Admission {
+        Admission {
+            max_message_bytes: self.max_message_bytes,
+            domain: self.domain,
+            precision: self.precision_context,
+        }
+    }
+
     /// Makes a relay at this endpoint, everything else by default.
     pub fn relay(endpoint: Endpoint) -> Self {
         Self::with_defaults(SinkType::Relay, Some(endpoint))

@@ -10,8 +10,10 @@ use tokio::time::{Instant, timeout};
 
 use super::effects::{ConnectionId, Offered, Outgoing};
 use super::switchboard::{Bell, Switchboard};
+use crate::domain::Refusal;
 use crate::transport::door::{Reader, Writer};
 use crate::transport::pulse::Pulse;
+use crate::transport::reader::ReadError;
 use crate::transport::write_pieces;
 use crate::wire::ProtocolError;
 use crate::wire::frame::{self, Header, Kind};
@@ -41,6 +43,8 @@ pub(super) enum End {
     Lost(String),
     /// We end it, for this reason; what was written ends with a whole frame.
     Told(Code),
+    /// So do we, since it has brought a message that the service does not take.
+    Refused(Refusal),
 }
 
 impl Connection {
@@ -48,14 +52,19 @@ impl Connection {
     pub(super) async fn produce(&self, mut reader: Reader, mut writer: Writer, have: u64) -> End {
         let reading = self.read(&mut reader, Some(have));
         let end = self.run(reading, self.acknowledge(&mut writer)).await;
-        self.part(writer, end).await
+        let end = self.part(&mut writer, end).await;
+        if let End::Refused(_) = end {
+            // A socket that is closed with something unread in it is reset, and the reason with it.
+            drop(timeout(LINGER, reader.discard()).await);
+        }
+        end
     }
 
     /// Runs a consumer's connection to its end.
     pub(super) async fn consume(&self, mut reader: Reader, mut writer: Writer) -> End {
         let reading = self.read(&mut reader, None);
         let end = self.run(reading, self.forward(&mut writer)).await;
-        self.part(writer, end).await
+        self.part(&mut writer, end).await
     }
 
     /// Reads and writes until one of them ends, or the peer is silent, or we are told to end. It is [`End::Told`] only
@@ -72,7 +81,11 @@ impl Connection {
             dead = self.pulse.watch(|| self.bell.poll.notify_one()) => End::Lost(dead.to_owned()),
             code = self.bell.closed() => End::Told(code),
         };
-        let End::Told(code) = end else { return end };
+        let code = match end {
+            End::Told(code) => code,
+            End::Refused(_) => Code::Refused,
+            End::Left | End::Lost(_) => return end,
+        };
         self.bell.close(code);
         self.bell.poll.notify_one();
         let unread = || {
@@ -80,7 +93,11 @@ impl Connection {
                 "it is to end ({code:?}), and reads too slowly to be told"
             ))
         };
-        timeout(PARTING, writing).await.unwrap_or_else(|_| unread())
+        match timeout(PARTING, writing).await {
+            Ok(End::Told(_)) => end,
+            Ok(other) => other,
+            Err(_) => unread(),
+        }
     }
 
     /// `heard` is up to where a producer need not say anything again.
@@ -89,6 +106,9 @@ impl Connection {
             let piece = match reader.next().await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => return End::Lost("the peer closed the connection".to_owned()),
+                Err(ReadError::Protocol(ProtocolError::NotTaken(refusal))) => {
+                    return End::Refused(refusal);
+                }
                 Err(error) => return End::Lost(error.to_string()),
             };
             let taken = match piece {
@@ -273,22 +293,16 @@ impl Connection {
     }
 
     /// Says goodbye where it is we who end it. A peer that does not read will not hear it: it is not waited for.
-    async fn part(&self, mut writer: Writer, end: End) -> End {
-        let code = match &end {
-            End::Told(code) => *code,
+    async fn part(&self, writer: &mut Writer, end: End) -> End {
+        let (code, text) = match &end {
+            End::Refused(refusal) => (Code::Refused, refusal.to_string()),
+            End::Told(code) => (*code, farewell(*code).to_owned()),
             End::Left | End::Lost(_) => return end,
-        };
-        let text = match code {
-            Code::Replaced => "a newer connection took over",
-            Code::Overdue => {
-                "no progress for longer than `consumer_deadline_secs` while the log is full"
-            }
-            _ => "the relay is shutting down",
         };
         let mut bytes = BytesMut::new();
         let goodbye = Reject {
             code,
-            text: text.to_owned(),
+            text,
             retry_after_ms: 0,
         };
         hello::encode(Kind::Close, &goodbye, self.checksummed, &mut bytes);
@@ -299,6 +313,16 @@ impl Connection {
         match timeout(PARTING, said).await {
             Ok(_) | Err(_) => end,
         }
+    }
+}
+
+const fn farewell(code: Code) -> &'static str {
+    match code {
+        Code::Replaced => "a newer connection took over",
+        Code::Overdue => {
+            "no progress for longer than `consumer_deadline_secs` while the log is full"
+        }
+        _ => "the relay is shutting down",
     }
 }
 
@@ -313,3 +337,6 @@ const WRITE_LIMIT: usize = 256 * 1024;
 
 /// How long a goodbye may take, and so long also what has to be written before it.
 const PARTING: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// How long a peer that is refused may take to hear why.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(1);

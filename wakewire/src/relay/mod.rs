@@ -34,6 +34,7 @@ use self::hub::Hub;
 use self::store::Store;
 use self::switchboard::{Bell, Switchboard};
 pub use self::view::{RelayConsumer, RelayStatus, RelayStore};
+use crate::domain::Admission;
 use crate::error::{Failure, SinkError};
 use crate::randomness::random;
 use crate::source::listen_error;
@@ -48,7 +49,7 @@ use crate::wire::hello::Code;
 pub(crate) struct RelayConfig {
     pub(crate) service: Arc<str>,
     pub(crate) target: Target,
-    pub(crate) max_message_bytes: usize,
+    pub(crate) admission: Admission,
     pub(crate) hub: HubConfig,
 }
 

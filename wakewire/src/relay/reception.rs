@@ -84,13 +84,11 @@ pub(super) async fn serve(
     (welcome.node, welcome.offer) = (node, offer);
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
-    reader.scanner().stamp = origin;
+    let scanner = reader.scanner();
+    (scanner.stamp, scanner.admission) = (origin, Some(config.admission));
     // A consumer sends control frames only.
-    reader.scanner().limit = if origin.is_some() {
-        welcome.limits.frame
-    } else {
-        hello::POSITIONS_LIMIT
-    };
+    let commands = hello::POSITIONS_LIMIT;
+    scanner.limit = origin.map_or(commands, |_| welcome.limits.frame);
     let welcomed = async {
         writer.write_all(&bytes).await?;
         writer.flush().await
@@ -113,6 +111,7 @@ pub(super) async fn serve(
     match end {
         End::Left => tracing::info!(%service, %who, withheld, "left"),
         End::Lost(cause) => tracing::info!(%service, %who, %cause, withheld, "lost"),
+        End::Refused(refusal) => tracing::warn!(%service, %who, %refusal, withheld, "refused"),
         End::Told(code) => tracing::info!(%service, %who, ?code, withheld, "disconnected"),
     }
 }
@@ -127,7 +126,7 @@ fn enter(
     positions: Vec<Position>,
 ) -> Result<Entered, Refused> {
     let limits = Limits {
-        frame: frame_limit(config.max_message_bytes),
+        frame: frame_limit(config.admission.max_message_bytes),
         idle_ms: 0,
         ping_ms: u32::try_from(ASK_AFTER.as_millis()).unwrap_or(u32::MAX),
     };

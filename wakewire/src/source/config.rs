@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use crate::backoff::LazyConfig;
+use crate::domain::Admission;
 use crate::endpoint::Endpoint;
 use crate::error::{Failure, Phase, SinkError};
 use crate::transport::dial::Target;
@@ -19,7 +20,7 @@ pub(crate) struct SourceConfig {
     /// Subscribe to a relay; else bind the endpoint and listen.
     pub(crate) subscribes: bool,
     pub(crate) at_most_once: bool,
-    pub(crate) max_message_bytes: usize,
+    pub(crate) admission: Admission,
     pub(crate) lazy: LazyConfig,
     /// The name by which a relay waits for this consumer.
     pub(crate) consumer: Option<String>,
@@ -42,7 +43,7 @@ impl SourceConfig {
     /// What this side may be sent.
     pub(super) fn limits(&self) -> Limits {
         Limits {
-            frame: frame_limit(self.max_message_bytes),
+            frame: frame_limit(self.admission.max_message_bytes),
             idle_ms: 0,
             ping_ms: u32::try_from(ASK_AFTER.as_millis()).unwrap_or(u32::MAX),
         }

@@ -12,9 +12,11 @@ use tokio::time::timeout;
 
 use super::inbox::Inbox;
 use super::progress::{Acker, Progress};
+use crate::domain::Refusal;
 use crate::endpoint::Endpoint;
 use crate::transport::door::{Reader, Writer};
 use crate::transport::pulse::Pulse;
+use crate::transport::reader::ReadError;
 use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Gap, Reject};
 use crate::wire::scan::Piece;
@@ -35,6 +37,8 @@ pub(super) struct Connection<'a> {
     /// Up to where the peer has no reason to send anything, if it has to know.
     heard: Option<u64>,
     pulse: Pulse,
+    /// Why the connection is ended: the peer has sent what the service does not take.
+    refusal: Mutex<Option<Refusal>>,
     /// Something was received.
     proved: AtomicBool,
 }
@@ -76,6 +80,7 @@ impl<'a> Connection<'a> {
             origins: Mutex::new(origins),
             heard: None,
             pulse,
+            refusal: Mutex::new(None),
             proved: AtomicBool::new(false),
         }
     }
@@ -121,6 +126,9 @@ impl<'a> Connection<'a> {
             let piece = match reader.next().await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => return End::Lost("the peer closed the connection".to_owned()),
+                Err(ReadError::Protocol(ProtocolError::NotTaken(refusal))) => {
+                    return self.refuse(refusal, reader).await;
+                }
                 Err(error) => return End::Lost(error.to_string()),
             };
             self.proved.store(true, Relaxed);
@@ -130,6 +138,15 @@ impl<'a> Connection<'a> {
                 Err(error) => return End::Lost(error.to_string()),
             }
         }
+    }
+
+    /// Has the peer told, and reads on meanwhile: a socket that is closed with something unread in it is reset, and the
+    /// reason with it.
+    async fn refuse(&self, refusal: Refusal, reader: &mut Reader) -> End {
+        *self.refusal.lock() = Some(refusal);
+        self.acker.urge();
+        drop(timeout(LINGER, reader.discard()).await);
+        End::Lost(refusal.to_string())
     }
 
     fn take(&self, piece: Piece, heard: &mut Option<u64>) -> Result<Option<End>, ProtocolError> {
@@ -215,12 +232,17 @@ impl<'a> Connection<'a> {
         loop {
             self.acker.due(|| self.has_news()).await;
             let closing = self.inbox.is_closing();
+            let refusal = *self.refusal.lock();
             self.acknowledge(&mut bytes);
             self.pulse.speak(self.checksummed, &mut bytes);
-            if closing {
+            let goodbye = match refusal {
+                Some(refusal) => Some((Code::Refused, refusal.to_string())),
+                None => closing.then(|| (Code::Leaving, "it was closed".to_owned())),
+            };
+            if let Some((code, text)) = goodbye {
                 let goodbye = Reject {
-                    code: Code::Leaving,
-                    text: "it was closed".to_owned(),
+                    code,
+                    text,
                     retry_after_ms: 0,
                 };
                 hello::encode(Kind::Close, &goodbye, self.checksummed, &mut bytes);
@@ -229,6 +251,11 @@ impl<'a> Connection<'a> {
                 return End::Lost(error.to_string());
             }
             bytes.clear();
+            if refusal.is_some() {
+                // Who reads on says when it is over.
+                drop(writer.shutdown().await);
+                return std::future::pending().await;
+            }
             if closing {
                 return match writer.shutdown().await {
                     Ok(()) | Err(_) => End::Closed,

@@ -117,6 +117,7 @@ mod tests {
     use super::super::progress::Acker;
     use super::*;
     use crate::backoff::LazyConfig;
+    use crate::domain::{Admission, PrecisionContext};
     use crate::security::{ListenLimits, Security};
     use crate::transport::dial::Target;
     use crate::wire::SessionId;
@@ -143,7 +144,11 @@ mod tests {
             ),
             subscribes: true,
             at_most_once: false,
-            max_message_bytes: 100,
+            admission: Admission {
+                max_message_bytes: 100,
+                domain: None,
+                precision: PrecisionContext::Mixed,
+            },
             lazy: LazyConfig::default(),
             consumer: None,
             start: Start::Owed,

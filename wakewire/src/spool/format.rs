@@ -281,4 +281,5 @@ const SCANNER: Scanner = Scanner {
     limit: u32::MAX,
     checksummed: true,
     stamp: None,
+    admission: None,
 };

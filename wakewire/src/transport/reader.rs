@@ -127,6 +127,20 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
+    /// Reads to the end and keeps nothing of it; for whoever has said goodbye and wants to be heard.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, what was read is gone.
+    pub(crate) async fn discard(&mut self) {
+        loop {
+            self.buffer.bytes.clear();
+            if !matches!(self.fill().await, Ok(true)) {
+                return;
+            }
+        }
+    }
+
     /// A length that was damaged on the way makes a frame of all that comes after: of a peer that then only asks
     /// whether we are there, and hears that we are, neither would ever be given up.
     fn comes_in(&mut self) -> Result<(), ReadError> {

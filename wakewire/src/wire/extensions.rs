@@ -94,6 +94,17 @@ pub(super) fn read(body: &[u8], message: &mut Message) -> Result<(), ProtocolErr
     Ok(())
 }
 
+/// Reads in which scale the payload's amounts are.
+pub(super) fn precision(body: &[u8]) -> Result<Option<Precision>, ProtocolError> {
+    let mut precision = None;
+    for extension in Extensions::of(body)? {
+        if let Extension::Precision(scale) = extension? {
+            precision = Some(scale);
+        }
+    }
+    Ok(precision)
+}
+
 /// Reads for how many ms a request is wanted.
 pub(super) fn within(body: &[u8]) -> Result<Option<u32>, ProtocolError> {
     let mut within = None;

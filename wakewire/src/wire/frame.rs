@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{ProtocolError, extensions};
-use crate::message::{Message, MessagePriority, Parts};
+use crate::message::{Message, MessagePriority, Parts, Precision};
 
 /// What every frame starts with.
 pub(crate) const HEADER: usize = 32;
@@ -339,6 +339,14 @@ impl<'a> DataView<'a> {
             return Ok(0);
         }
         extensions::end(self.body)
+    }
+
+    /// Returns in which scale the payload's amounts are; costs nothing where nothing is said.
+    pub(super) fn precision(&self) -> Result<Option<Precision>, ProtocolError> {
+        if self.header.flags & EXTENSIONS == 0 {
+            return Ok(None);
+        }
+        extensions::precision(self.body)
     }
 
     /// Refuses extensions that [`decode_message`] could not read; costs nothing where there are none.

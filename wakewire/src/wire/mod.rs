@@ -22,6 +22,8 @@ mod vectors;
 
 use std::fmt;
 
+use crate::domain::Refusal;
+
 /// One producer's outbox: a random 128-bit number, new with every outbox that is not recovered from a disk.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionId(pub(crate) u128);
@@ -62,4 +64,6 @@ pub(crate) enum ProtocolError {
     TooManyOrigins(usize),
     #[error("too many {kind:?} frames, which are of no use")]
     Useless { kind: frame::Kind },
+    #[error("{0}")]
+    NotTaken(Refusal),
 }

@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::ProtocolError;
 use super::frame::{self, CHECKSUM, DataView, HEADER, Header, Kind};
 use super::run::Run;
+use crate::domain::Admission;
 
 /// What stood at the front of the receive buffer.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Scanner {
     pub(crate) checksummed: bool,
     /// The origin that a relay writes into a producer's frames, so that they can be forwarded as they are.
     pub(crate) stamp: Option<u32>,
+    /// Which messages are taken, if not all; what comes before another one is read.
+    pub(crate) admission: Option<Admission>,
 }
 
 /// Until the peer has said who it is, nothing larger than this is read.
@@ -36,6 +39,7 @@ impl Scanner {
             limit: GREETING_LIMIT,
             checksummed,
             stamp: None,
+            admission: None,
         }
     }
 
@@ -116,7 +120,12 @@ impl Scanner {
                 return Err(ProtocolError::Sequence(0));
             }
             // Here, so that the application never meets a message that cannot be read.
-            DataView { header, body }.check()?;
+            let view = DataView { header, body };
+            view.check()?;
+            if let Some(admission) = &self.admission {
+                let judged = admission.judge(header.message_type, view.precision()?);
+                judged.map_err(ProtocolError::NotTaken)?;
+            }
         }
         Ok(Some(header))
     }

@@ -189,6 +189,7 @@ fn unlimited(checksummed: bool, stamp: Option<u32>) -> Scanner {
         limit: u32::MAX,
         checksummed,
         stamp,
+        admission: None,
     }
 }
 
@@ -233,7 +234,7 @@ proptest! {
 
     #[test]
     fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..200), limit in any::<u32>()) {
-        let scanner = Scanner { limit, checksummed: false, stamp: Some(1) };
+        let scanner = Scanner { limit, checksummed: false, stamp: Some(1) , admission: None};
         let mut buffer = BytesMut::from(&bytes[..]);
         while let Ok(Some(_)) = scanner.next(&mut buffer) {}
         read_anything(&bytes);

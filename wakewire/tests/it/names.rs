@@ -4,12 +4,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use wakewire::{
     CompositePattern, ConnectionState, DirectSink, Message, MessageSink, Precision, Registry,
     RelaySink, Scheme, Security, ServiceConfig, SinkError, SinkFactory, TlsMode,
 };
 
-use crate::support::{Place, eventually, expect, factory, number, numbered, soon};
+use crate::support::{
+    PATIENCE, Place, eventually, expect, factory, free_port, number, numbered, soon,
+};
 
 const ALL: &str = "
 [services.all]
@@ -371,4 +374,117 @@ async fn a_consumer_with_a_name_that_no_relay_takes_is_told_at_once() {
         assert!(error.to_string().contains("the name "), "{error}");
         assert!(!error.to_string().contains(char::is_control), "{error}");
     }
+}
+
+/// Runs the relay of the service, if it has one.
+async fn relay_of(factory: &SinkFactory, kind: &str) -> Option<JoinHandle<()>> {
+    if kind != "relay" {
+        return None;
+    }
+    let mut relay = factory.create_relay("ticks").await.unwrap();
+    Some(tokio::spawn(async move { relay.run().await.unwrap() }))
+}
+
+/// Both ends of a service as they are configured in two files: who sends knows nothing of the domain.
+async fn refused_where_it_arrives(kind: &str, endpoint: &str, is_type: bool) {
+    let service = |further: &str| {
+        let drained = "drain_timeout_secs = 0.05";
+        format!("[services.ticks]\ntype = '{kind}'\nendpoint = '{endpoint}'\n{drained}\n{further}")
+    };
+    let knows = service("domain = 'market_data'\nprecision_context = 'dex_token'");
+    let asks = service("");
+    let (listens, sends) = (factory(&knows), factory(&asks));
+    let running = relay_of(&listens, kind).await;
+    let mut source = listens.create_source("ticks").await.unwrap();
+    let sink = sends.create_sink("ticks").await.unwrap();
+    let tick = |text: &str| Message::new(text.to_owned()).with_type(3);
+    sink.send(tick("1")).await.unwrap();
+    sink.send(tick("2")).await.unwrap();
+    let wrong = if is_type {
+        tick("wrong").with_type(25)
+    } else {
+        tick("wrong").with_precision(Precision::FixedPoint8)
+    };
+    sink.send(wrong.clone()).await.unwrap();
+    // More than a socket takes: the reason is heard by one who is writing still.
+    let further = "x".repeat(4000);
+    for _ in 0..500 {
+        sink.send(tick(&further)).await.unwrap();
+    }
+    sink.send(tick("3")).await.unwrap();
+    for expected in ["1", "2"] {
+        let message = source.recv().await.unwrap().unwrap();
+        assert_eq!(message.payload, expected.as_bytes());
+    }
+    eventually("it is refused", || sink.metadata().last_error.is_some()).await;
+    let said = sink.metadata().last_error.unwrap();
+    let why = if is_type {
+        "message type 25 is not of domain `market_data`, which is 1–19"
+    } else {
+        "amounts in FixedPoint8 do not belong on a service with `precision_context = \"dex_token\"`"
+    };
+    assert!(said.contains(why), "{said}");
+    // Another sender is not concerned.
+    let other = factory(&asks);
+    let honest = other.create_sink("ticks").await.unwrap();
+    honest
+        .send(tick("4").with_precision(Precision::TokenNative))
+        .await
+        .unwrap();
+    assert_eq!(source.recv().await.unwrap().unwrap().payload, "4");
+    assert!(source.close(PATIENCE).await);
+    assert!(other.close(PATIENCE).await.undelivered == 0);
+
+    // Whoever listens is configured otherwise now: everything comes, in order and once.
+    if let Some(running) = running {
+        running.abort();
+        drop(running.await);
+    }
+    drop(listens);
+    let listens = factory(&asks);
+    let running = relay_of(&listens, kind).await;
+    let mut source = listens.create_source("ticks").await.unwrap();
+    // A refusal for good is tried again after a minute, or when somebody asks.
+    drop(sink.disconnect().await);
+    let everything = async {
+        let mut come = Vec::new();
+        while come.last().is_none_or(|last| last != "3") {
+            come.push(source.recv().await.unwrap().unwrap().payload);
+        }
+        come
+    };
+    let (connected, come) = soon(async { tokio::join!(sink.connect(), everything) }).await;
+    connected.unwrap();
+    // To a new consumer also what was not acknowledged before the refusal.
+    let mut all = vec!["1", "2", "wrong"];
+    all.extend([further.as_str()].repeat(500));
+    all.push("3");
+    let missed = all.len() - come.len();
+    assert!(missed <= 2 && come == all[missed..], "{missed}");
+    assert!(source.close(PATIENCE).await);
+    let report = sends.close(PATIENCE).await;
+    assert_eq!((report.undelivered, report.waiting), (0, 0));
+    if let Some(running) = running {
+        running.abort();
+    }
+}
+
+async fn refused_over_each(kind: &str) {
+    let place = Place::new();
+    for is_type in [true, false] {
+        let unix = format!("unix://{}/ticks.sock", place.path().display());
+        refused_where_it_arrives(kind, &unix, is_type).await;
+        let tcp = format!("tcp://127.0.0.1:{}", free_port());
+        refused_where_it_arrives(kind, &tcp, is_type).await;
+    }
+}
+
+#[tokio::test]
+async fn a_relay_refuses_what_is_not_of_its_domain_or_context() {
+    refused_over_each("relay").await;
+}
+
+#[tokio::test]
+async fn a_listener_refuses_what_is_not_of_its_domain_or_context() {
+    refused_over_each("direct").await;
 }
