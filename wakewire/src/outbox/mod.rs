@@ -181,11 +181,7 @@ impl Outbox {
                 }
             }
         }
-        if length >= self.limits.shared_from
-            && let Some(payload) = message.shared_payload()
-        {
-            self.share(message, length, payload);
-        } else {
+        if length < self.limits.shared_from || !self.share(message, length) {
             if self.tail.capacity() - self.tail.len() < length {
                 self.grow_tail(length);
             }
@@ -353,9 +349,13 @@ impl Outbox {
         self.sealed.push_back(Segment::new(run));
     }
 
-    /// Seals a frame of its own whose payload stays where it is.
+    /// Seals a frame of its own whose payload stays where it is; returns whether the message has one that can.
     #[cold]
-    fn share(&mut self, message: &impl Parts, length: usize, payload: Bytes) {
+    #[inline(never)]
+    fn share(&mut self, message: &impl Parts, length: usize) -> bool {
+        let Some(payload) = message.shared_payload() else {
+            return false;
+        };
         self.seal();
         let mut head = BytesMut::with_capacity(length - payload.len());
         let carrier = Carrier {
@@ -368,6 +368,7 @@ impl Outbox {
         self.sealed_bytes += segment.bytes();
         self.sealed.push_back(segment);
         self.tail_first = self.next + 1;
+        true
     }
 
     /// Starts a new piece of memory, larger than the last: small sinks stay small, busy ones allocate rarely.
