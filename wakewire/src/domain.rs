@@ -144,6 +144,12 @@ impl Admission {
         Ok(())
     }
 
+    /// Returns itself, unless it takes messages of every type and scale: then none that arrives need be looked at.
+    pub(crate) fn if_any(self) -> Option<Self> {
+        let takes_all = self.domain.is_none() && self.precision == PrecisionContext::Mixed;
+        (!takes_all).then_some(self)
+    }
+
     /// Checks what a message is and in which scale its amounts are; all that is looked at where it arrives.
     pub(crate) fn judge(
         &self,

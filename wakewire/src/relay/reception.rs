@@ -85,7 +85,7 @@ pub(super) async fn serve(
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
     let scanner = reader.scanner();
-    (scanner.stamp, scanner.admission) = (origin, Some(config.admission));
+    (scanner.stamp, scanner.admission) = (origin, config.admission.if_any());
     // A consumer sends control frames only.
     let commands = hello::POSITIONS_LIMIT;
     scanner.limit = origin.map_or(commands, |_| welcome.limits.frame);

@@ -97,7 +97,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
     reader.scanner().limit = limits.frame;
-    reader.scanner().admission = Some(config.admission);
+    reader.scanner().admission = config.admission.if_any();
     let welcomed = async {
         writer.write_all(&bytes).await?;
         writer.flush().await
