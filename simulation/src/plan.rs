@@ -123,6 +123,10 @@ impl Plan {
             faults: Vec::new(),
             healed: length,
         };
+        // Who disconnects all the time dials all the time, and turmoil ends the simulation where more wait to be let in.
+        if plan.producers.iter().any(|p| p.disconnects.is_some()) {
+            plan.network.capacity = 4096;
+        }
         for _ in 0..draw.skewed(1..=12) {
             draw.fault(&mut plan);
         }

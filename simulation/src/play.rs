@@ -88,6 +88,8 @@ fn run(stage: &Stage) -> turmoil::Result<(Duration, Duration)> {
     let hosts = plan.hosts();
     let mut faults = plan.faults.iter().peekable();
     let mut healed = false;
+    // Who rests between messages may have many to go.
+    let mut progress = (0, plan.healed);
     loop {
         let now = sim.elapsed();
         while let Some(timed) = faults.next_if(|timed| timed.at <= now) {
@@ -111,8 +113,12 @@ fn run(stage: &Stage) -> turmoil::Result<(Duration, Duration)> {
         if healed && is_sent && stage.journal.borrow().is_settled() {
             return Ok((now, now.saturating_sub(plan.healed)));
         }
-        if now > plan.healed + RECOVERY {
-            let what = format!("not well again {RECOVERY:?} after the last fault");
+        let processed = stage.journal.borrow().counts.processed;
+        if processed > progress.0 {
+            progress = (processed, now.max(plan.healed));
+        }
+        if now > progress.1 + RECOVERY || now > plan.healed + LONGEST {
+            let what = format!("not well again, and nothing processed for {RECOVERY:?}");
             stage.journal.borrow_mut().is_broken(what);
             return Ok((now, RECOVERY));
         }
@@ -156,3 +162,19 @@ const MANY_TASKS: u64 = 64;
 /// A dead peer is noticed within 15 s, by one side and then by the other, and then one dials within 2 s; what was not
 /// confirmed is sent again to consumers that rest.
 const RECOVERY: Duration = Duration::from_secs(60);
+
+/// However many messages wait for consumers that rest.
+const LONGEST: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_rests_is_not_taken_for_who_hangs_nor_a_turmoil_that_is_full_for_a_fault() {
+        for seed in [29_751, 78_863, 95_833] {
+            let outcome = play(seed, false);
+            assert!(outcome.broken.is_empty(), "{seed}: {:?}", outcome.broken);
+        }
+    }
+}

@@ -9,6 +9,7 @@
 mod awaited;
 mod doubt;
 mod ledger;
+mod limits;
 mod overflow;
 mod segment;
 mod spooled;
@@ -23,31 +24,13 @@ use self::awaited::Awaited;
 pub(crate) use self::awaited::{Fate, Teller};
 use self::doubt::Doubt;
 pub use self::ledger::{Dropped, Ledger};
+pub(crate) use self::limits::Limits;
 use self::segment::Segment;
 use crate::delivery::{Delivery, WhenFull};
 use crate::message::Parts;
 use crate::wire::frame::{Carrier, Kind, encode_head, encode_message, encoded_length};
 use crate::wire::run::Run;
 use crate::wire::{ProtocolError, SessionId};
-
-/// The bounds of an outbox.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// At most this many messages are held.
-    pub(crate) messages: usize,
-    /// At most this many encoded bytes are held; one message is always taken by an empty outbox.
-    pub(crate) bytes: usize,
-    pub(crate) delivery: Delivery,
-    pub(crate) when_full: WhenFull,
-    /// Whether frames carry a checksum.
-    pub(crate) checksummed: bool,
-    /// Owned messages of this many encoded bytes or more are kept where they are, not copied. Where a frame must lie in
-    /// one piece, on a disk or in a datagram, there are none.
-    pub(crate) shared_from: usize,
-    /// Whether single frames may be lost on the way: then an acknowledgement does not say that everything before it
-    /// came, and what was written stays in doubt.
-    pub(crate) loses_frames: bool,
-}
 
 /// A bounded log of encoded frames of one session.
 #[derive(Debug)]
@@ -80,17 +63,6 @@ pub(crate) struct Outbox {
     largest: usize,
     /// All but `waiting`, which is counted when asked.
     counts: Ledger,
-}
-
-impl Limits {
-    /// From how many bytes on a payload stays where it is, over a transport that loses frames or one that does not.
-    pub(crate) const fn shared_from(loses_frames: bool) -> usize {
-        if loses_frames {
-            usize::MAX
-        } else {
-            SHARED_FROM
-        }
-    }
 }
 
 /// What became of a message that was offered.
@@ -209,11 +181,7 @@ impl Outbox {
                 }
             }
         }
-        if length >= self.limits.shared_from
-            && let Some(payload) = message.shared_payload()
-        {
-            self.share(message, length, payload);
-        } else {
+        if length < self.limits.shared_from || !self.share(message, length) {
             if self.tail.capacity() - self.tail.len() < length {
                 self.grow_tail(length);
             }
@@ -381,9 +349,13 @@ impl Outbox {
         self.sealed.push_back(Segment::new(run));
     }
 
-    /// Seals a frame of its own whose payload stays where it is.
+    /// Seals a frame of its own whose payload stays where it is; returns whether the message has one that can.
     #[cold]
-    fn share(&mut self, message: &impl Parts, length: usize, payload: Bytes) {
+    #[inline(never)]
+    fn share(&mut self, message: &impl Parts, length: usize) -> bool {
+        let Some(payload) = message.shared_payload() else {
+            return false;
+        };
         self.seal();
         let mut head = BytesMut::with_capacity(length - payload.len());
         let carrier = Carrier {
@@ -396,6 +368,7 @@ impl Outbox {
         self.sealed_bytes += segment.bytes();
         self.sealed.push_back(segment);
         self.tail_first = self.next + 1;
+        true
     }
 
     /// Starts a new piece of memory, larger than the last: small sinks stay small, busy ones allocate rarely.
@@ -406,10 +379,6 @@ impl Outbox {
         self.tail_size = (self.tail_size * 2).min(LARGEST_TAIL);
     }
 }
-
-/// From here on a copy costs more than a piece of its own does; and what a receiver hands on from its read buffer keeps
-/// at most some thirty times its size in memory.
-const SHARED_FROM: usize = 8 * 1024;
 
 /// The first piece of memory of a sink that wakes.
 const SMALLEST_TAIL: usize = 4 * 1024;
