@@ -38,6 +38,7 @@ fn event(number: u64, address: Address, change: Change) -> PoolEvent {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one scene from beginning to end")]
 async fn prices_are_printed_and_a_spread_is_signalled() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path().display();
