@@ -1,4 +1,9 @@
 //! The recorder as a process: killed at any moment, and started again, it continues its file.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that panics has failed, as it should; its relay and its sender end with it"
+)]
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
