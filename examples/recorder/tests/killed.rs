@@ -2,7 +2,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a test that panics has failed, as it should; what it spawns it joins"
+    reason = "a test that panics has failed, as it should; its relay and its sender end with it"
 )]
 
 use std::fs::{self, File};

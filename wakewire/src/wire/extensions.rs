@@ -76,9 +76,15 @@ pub(super) fn end(body: &[u8]) -> Result<usize, ProtocolError> {
         .ok_or_else(|| malformed("extensions longer than the frame"))
 }
 
-/// Reads the extensions at the start of a body and forgets them: what passes here, [`read`] reads.
-pub(super) fn check(body: &[u8]) -> Result<(), ProtocolError> {
-    Extensions::of(body)?.try_for_each(|extension| extension.map(drop))
+/// Reads the extensions at the start of a body and keeps the scale of its amounts only: what passes here, [`read`] reads.
+pub(super) fn check(body: &[u8]) -> Result<Option<Precision>, ProtocolError> {
+    let mut precision = None;
+    for extension in Extensions::of(body)? {
+        if let Extension::Precision(scale) = extension? {
+            precision = Some(scale);
+        }
+    }
+    Ok(precision)
 }
 
 /// Writes the extensions at the start of a body into the message.
@@ -92,17 +98,6 @@ pub(super) fn read(body: &[u8], message: &mut Message) -> Result<(), ProtocolErr
         }
     }
     Ok(())
-}
-
-/// Reads in which scale the payload's amounts are.
-pub(super) fn precision(body: &[u8]) -> Result<Option<Precision>, ProtocolError> {
-    let mut precision = None;
-    for extension in Extensions::of(body)? {
-        if let Extension::Precision(scale) = extension? {
-            precision = Some(scale);
-        }
-    }
-    Ok(precision)
 }
 
 /// Reads for how many ms a request is wanted.

@@ -343,18 +343,11 @@ impl<'a> DataView<'a> {
         extensions::end(self.body)
     }
 
-    /// Returns in which scale the payload's amounts are; costs nothing where nothing is said.
-    pub(super) fn precision(&self) -> Result<Option<Precision>, ProtocolError> {
+    /// Refuses extensions that [`decode_message`] could not read, and returns the scale of the payload's amounts; costs
+    /// nothing where there are none.
+    pub(super) fn check(&self) -> Result<Option<Precision>, ProtocolError> {
         if self.header.flags & EXTENSIONS == 0 {
             return Ok(None);
-        }
-        extensions::precision(self.body)
-    }
-
-    /// Refuses extensions that [`decode_message`] could not read; costs nothing where there are none.
-    pub(super) fn check(&self) -> Result<(), ProtocolError> {
-        if self.header.flags & EXTENSIONS == 0 {
-            return Ok(());
         }
         extensions::check(self.body)
     }

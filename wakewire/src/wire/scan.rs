@@ -120,10 +120,9 @@ impl Scanner {
                 return Err(ProtocolError::Sequence(0));
             }
             // Here, so that the application never meets a message that cannot be read.
-            let view = DataView { header, body };
-            view.check()?;
+            let precision = DataView { header, body }.check()?;
             if let Some(admission) = &self.admission {
-                let judged = admission.judge(header.message_type, view.precision()?);
+                let judged = admission.judge(header.message_type, precision);
                 judged.map_err(ProtocolError::NotTaken)?;
             }
         }
