@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use alloy_primitives::{Address, Bytes, hex};
 use alloy_sol_types::SolCall;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use wakewire_polygon::node::Connection;
 
 /// `anvil` on a loopback port. Its chain is in a file while it does not run.
@@ -43,7 +42,8 @@ impl Anvil {
     /// Starts it where it was, with the chain as it was.
     pub(crate) async fn run(&mut self) {
         let child = Command::new(path("anvil-1.7.1/bin/anvil"))
-            .args(["--port", &self.port.to_string(), "--quiet", "--state"])
+            .args(["--port", &self.port.to_string(), "--quiet"])
+            .args(["--state-interval", "1", "--state"])
             .arg(&self.state)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -53,18 +53,25 @@ impl Anvil {
         self.rpc().await;
     }
 
-    /// Ends it; it writes down its chain.
-    pub(crate) async fn end(&mut self) {
+    /// Kills it (SIGKILL), once its last block is in the file, which it writes once a second.
+    pub(crate) async fn kill(&mut self) {
+        let head = self.rpc().await.head().await.unwrap();
         self.connection = None;
         let Some(mut child) = self.child.take() else {
             return;
         };
-        let id = i32::try_from(child.id().unwrap()).unwrap();
-        kill_process(Pid::from_raw(id).unwrap(), Signal::INT).unwrap();
-        timeout(PATIENCE, child.wait())
-            .await
-            .expect("anvil ends")
-            .unwrap();
+        let begun = Instant::now();
+        while self.written_head() != Some(head) {
+            assert!(begun.elapsed() < PATIENCE, "anvil does not write its chain");
+            sleep(Duration::from_millis(5)).await;
+        }
+        child.kill().await.unwrap();
+    }
+
+    /// Returns the last block in the file, if that is whole.
+    fn written_head(&self) -> Option<u64> {
+        let state: Value = serde_json::from_slice(&std::fs::read(&self.state).ok()?).ok()?;
+        state["best_block_number"].as_u64()
     }
 
     /// Returns a connection to it; waits until it is there.
