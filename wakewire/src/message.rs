@@ -22,7 +22,8 @@ use bytes::Bytes;
     reason = "users write it as a literal with `..Default::default()`"
 )]
 pub struct Message {
-    /// The bytes; wakewire never looks into them.
+    /// The bytes; wakewire never looks into them. From 8 KiB on a sink keeps them where they are until they are
+    /// acknowledged, smaller ones are copied: a slice of a much larger buffer keeps all of that in memory.
     pub payload: Bytes,
     /// Whom inside the service it is for; at most 255 bytes travel.
     pub target: Option<Arc<str>>,
