@@ -1,5 +1,6 @@
 //! What a real node does rarely, from one that does it now: a node by a script, and the adapter's own code.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -9,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{WebSocketStream, accept_async};
-use wakewire::{MessageSource, SinkFactory};
+use wakewire::{MessageSink, MessageSource, SinkFactory};
 use wakewire_polygon::adapter::Adapter;
 use wakewire_polygon::codec::PoolEvent;
 use wakewire_polygon::events::SIGNATURES;
@@ -95,6 +96,7 @@ lazy.wait_timeout_secs = 0.1
 struct Stage {
     listener: TcpListener,
     source: MessageSource,
+    factory: Arc<SinkFactory>,
     following: JoinHandle<()>,
     _place: Place,
 }
@@ -113,15 +115,17 @@ impl Stage {
             position: None,
         };
         let services = place.path().join("services.toml");
-        let factory = SinkFactory::from_config(services).unwrap();
+        let factory = Arc::new(SinkFactory::from_config(services).unwrap());
         let source = factory.create_source("market_data_relay").await.unwrap();
+        let sends = Arc::clone(&factory);
         let following = tokio::spawn(async move {
-            let mut adapter = Adapter::to(&factory, "market_data_relay").await.unwrap();
+            let mut adapter = Adapter::to(&sends, "market_data_relay").await.unwrap();
             panic!("{:?}", follow(&chain, &mut adapter).await);
         });
         Self {
             listener,
             source,
+            factory,
             following,
             _place: place,
         }
@@ -229,7 +233,19 @@ async fn a_service_without_room_is_waited_for() {
     node.come_to(40, &logs).await;
     no_tokens(&mut node).await;
     // The buffer holds 4 and nobody receives: sends fail for want of room more than once, and are repeated.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let sink = stage
+        .factory
+        .create_sink("market_data_relay")
+        .await
+        .unwrap();
+    let failed = async {
+        while sink.metadata().messages_failed < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, failed)
+        .await
+        .expect("two failures");
     for block in 1..=40_u8 {
         assert_eq!(stage.hears().await, (block.into(), block, false));
     }
