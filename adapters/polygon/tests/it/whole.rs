@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::U512;
+use alloy_primitives::{U256, U512};
 use serde_json::{Value, json};
 
 use crate::chain::{Anvil, Market};
@@ -111,6 +111,7 @@ async fn everybody_is_killed_and_each_trade_arrives_once() {
     let market_recorder = recorder(&place, "market_data_relay");
     let signal_recorder = recorder(&place, "signal_relay");
     market.mint_v2(100_000).await;
+    market.burn_v2(U256::from(1_000_000_000)).await;
     market.mint_v3(5_000_000_000_000_000).await;
     let relay = place.relay("market_data_relay");
     witness.has_all(&mut market).await;
@@ -177,7 +178,9 @@ async fn everybody_is_killed_and_each_trade_arrives_once() {
     strategy_agrees(&strategy, &mut market).await;
     witness.has_all(&mut market).await;
     let facts = recorder_has_all(&place, &mut market).await;
-    for kind in ["SwapV2", "SwapV3", "Sync", "MintV2", "MintV3", "BurnV3"] {
+    for kind in [
+        "SwapV2", "SwapV3", "Sync", "MintV2", "MintV3", "BurnV2", "BurnV3",
+    ] {
         assert!(facts.iter().any(|fact| fact.kind == kind), "{kind}");
     }
     // Each event once to the strategy, and each of its signals once to who records them.
