@@ -85,3 +85,24 @@ async fn a_replay_sends_each_log_once_as_often_as_it_is_told() {
     assert_eq!(told["delivered"], expected.len());
     assert_eq!(held(&witness.facts()), expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_that_do_not_decode_are_counted_and_stop_nothing() {
+    let place = Place::new(
+        "[services.market_data_relay]\ntype = 'direct'\nendpoint = 'unix://DIRECTORY/direct.sock'\n",
+    );
+    let witness = Witness::of(&place, "market_data_relay", "witness");
+    let mut logs = recording().logs;
+    logs[3].data = vec![1].into();
+    let text: String = logs.iter().map(|log| log_line(log).unwrap()).collect();
+    let file = place.path().join("broken.jsonl");
+    fs::write(&file, text).unwrap();
+    let arguments = ["--replay", file.to_str().unwrap(), "--json"];
+    let adapter = place.start("adapter", "polygon-adapter", &arguments);
+    let told: serde_json::Value = serde_json::from_str(&adapter.ended_well().await).unwrap();
+    assert_eq!(told["undecodable"], 1);
+    assert_eq!(told["delivered"], logs.len() - 1);
+    logs.remove(3);
+    let expected: Vec<Fact> = logs.iter().map(truth::of_log).collect();
+    assert_eq!(held(&witness.facts()), expected);
+}
