@@ -7,6 +7,7 @@
 )]
 
 mod chain;
+mod chosen;
 mod killed;
 mod moved;
 mod recorded;
