@@ -183,23 +183,28 @@ async fn read(shared: &Shared, signals: &Signals, mut reader: Reader) -> End {
     }
 }
 
-/// Tells the writing part when there has been nothing to do for this long; never returns.
+/// Tells the writing part when there has been nothing to do for this long, and frees what traffic needed when there is
+/// none; never returns.
 async fn grow_idle(shared: &Shared, signals: &Signals, limit: Option<Duration>) {
-    let Some(limit) = limit else {
-        return std::future::pending().await;
-    };
-    let mut ticks = interval(LOOK_EVERY.min(limit).max(Duration::from_millis(1)));
+    let look_every = limit.map_or(LOOK_EVERY, |limit| LOOK_EVERY.min(limit));
+    let mut ticks = interval(look_every.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut last, mut busy) = (0, Instant::now());
     loop {
         let now = ticks.tick().await;
-        let lane = shared.lane.lock();
+        let mut lane = shared.lane.lock();
         let accepted = lane.outbox.last();
         let rests = lane.outbox.is_empty() && lane.connects == 0;
-        drop(lane);
         if !rests || accepted != last {
             (last, busy) = (accepted, now);
-        } else if now.duration_since(busy) >= limit {
+            continue;
+        }
+        let for_long = now.duration_since(busy);
+        if for_long >= CALM {
+            lane.outbox.rest();
+        }
+        drop(lane);
+        if limit.is_some_and(|limit| for_long >= limit) {
             signals.idle.store(true, Relaxed);
             shared.owed.notify_one();
         }
@@ -224,6 +229,9 @@ fn idle_limit(ours: Option<Duration>, announced_ms: u32) -> Option<Duration> {
         (ours, peers) => ours.or(peers),
     }
 }
+
+/// Without a message for so long, there is no traffic to keep memory for.
+const CALM: Duration = Duration::from_secs(1);
 
 /// What is handed to the system at once: two full socket buffers, so that the peer is never starved.
 const WRITE_LIMIT: usize = 256 * 1024;

@@ -12,7 +12,9 @@ mod ledger;
 mod limits;
 mod overflow;
 mod segment;
+mod spares;
 mod spooled;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -26,10 +28,11 @@ use self::doubt::Doubt;
 pub use self::ledger::{Dropped, Ledger};
 pub(crate) use self::limits::Limits;
 use self::segment::Segment;
+use self::spares::Spares;
+use self::tail::{LARGEST_TAIL, SMALLEST_TAIL};
 use crate::delivery::{Delivery, WhenFull};
 use crate::message::Parts;
-use crate::wire::frame::{Carrier, Kind, encode_head, encode_message, encoded_length};
-use crate::wire::run::Run;
+use crate::wire::frame::{encode_message, encoded_length};
 use crate::wire::{ProtocolError, SessionId};
 
 /// A bounded log of encoded frames of one session.
@@ -59,6 +62,8 @@ pub(crate) struct Outbox {
     sealed_bytes: usize,
     /// How much memory the next tail gets.
     tail_size: usize,
+    /// What tails lay in before, while there is traffic.
+    spares: Option<Box<Spares>>,
     /// The largest frame accepted, so that a peer that takes less is noticed before it closes.
     largest: usize,
     /// All but `waiting`, which is counted when asked.
@@ -95,6 +100,7 @@ impl Outbox {
             held: 0,
             sealed_bytes: 0,
             tail_size: SMALLEST_TAIL,
+            spares: None,
             largest: 0,
             counts: Ledger::default(),
         }
@@ -289,15 +295,6 @@ impl Outbox {
         given_up
     }
 
-    /// Frees the memory of an empty outbox whose link goes to sleep.
-    pub(crate) fn shrink(&mut self) {
-        if self.held == 0 {
-            self.tail = BytesMut::new();
-            self.tail_size = SMALLEST_TAIL;
-            self.sealed = VecDeque::new();
-        }
-    }
-
     /// What is behind us can always be named again, also when it was given up without being sent.
     fn check_sent(&self, seq: u64) -> Result<(), ProtocolError> {
         let sent = self.sent.max(self.released);
@@ -331,57 +328,13 @@ impl Outbox {
                 break;
             }
             self.sealed_bytes -= front.bytes();
-            self.sealed.pop_front();
+            if let (Some(front), Some(spares)) = (self.sealed.pop_front(), &mut self.spares) {
+                let most = self.limits.bytes.saturating_sub(self.sealed_bytes);
+                spares.give(front.into_run().bytes, LARGEST_TAIL, most);
+            }
         }
         self.held -= released;
         self.released = self.released.max(seq);
         released
     }
-
-    fn seal(&mut self) {
-        if self.tail.is_empty() {
-            return;
-        }
-        let bytes = self.tail.split().freeze();
-        let run = Run::new(self.tail_first, self.next - 1, bytes);
-        self.sealed_bytes += run.bytes.len();
-        self.tail_first = self.next;
-        self.sealed.push_back(Segment::new(run));
-    }
-
-    /// Seals a frame of its own whose payload stays where it is; returns whether the message has one that can.
-    #[cold]
-    #[inline(never)]
-    fn share(&mut self, message: &impl Parts, length: usize) -> bool {
-        let Some(payload) = message.shared_payload() else {
-            return false;
-        };
-        self.seal();
-        let mut head = BytesMut::with_capacity(length - payload.len());
-        let carrier = Carrier {
-            kind: Kind::Data,
-            sequence: self.next,
-            within_ms: None,
-        };
-        encode_head(message, carrier, self.limits.checksummed, &mut head);
-        let segment = Segment::of_one(self.next, head.freeze(), payload);
-        self.sealed_bytes += segment.bytes();
-        self.sealed.push_back(segment);
-        self.tail_first = self.next + 1;
-        true
-    }
-
-    /// Starts a new piece of memory, larger than the last: small sinks stay small, busy ones allocate rarely.
-    #[cold]
-    fn grow_tail(&mut self, length: usize) {
-        self.seal();
-        self.tail.reserve(length.max(self.tail_size));
-        self.tail_size = (self.tail_size * 2).min(LARGEST_TAIL);
-    }
 }
-
-/// The first piece of memory of a sink that wakes.
-const SMALLEST_TAIL: usize = 4 * 1024;
-
-/// Large enough that a write of it costs little more than its bytes, small enough to stay in the cache.
-const LARGEST_TAIL: usize = 128 * 1024;

@@ -2,7 +2,8 @@
 //! it may be, taken back when it was not written. No I/O, no clock.
 
 use super::segment::Segment;
-use super::{LARGEST_TAIL, Limits, Outbox};
+use super::tail::LARGEST_TAIL;
+use super::{Limits, Outbox};
 use crate::message::Message;
 use crate::wire::SessionId;
 use crate::wire::frame::encoded_length;

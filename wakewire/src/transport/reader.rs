@@ -19,8 +19,8 @@ use crate::wire::scan::{Piece, Scanner};
 pub(crate) struct FrameReader<R> {
     io: R,
     buffer: Memory,
-    /// What was read into before: it is read into again when nobody has a part of it any more.
-    other: Memory,
+    /// What was read into before, the latest last: it is read into again when nobody has a part of it any more.
+    others: Vec<Memory>,
     /// How much to ask for at once: grows while the peer fills it and shrinks with it, so that a silent connection
     /// costs little, and what comes in one piece is most of the memory that it lies in.
     ahead: usize,
@@ -66,7 +66,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Self {
             io,
             buffer: Memory::default(),
-            other: Memory::default(),
+            others: Vec::new(),
             ahead: SMALLEST_READ,
             scanner,
             share: None,
@@ -200,7 +200,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.ahead = (self.ahead * 2).min(LARGEST_READ);
         } else if read < self.ahead / LOOSE {
             self.ahead = (self.ahead / 2).max(SMALLEST_READ);
-            self.other = Memory::default();
+            self.others = Vec::new();
         }
         Ok(read > 0)
     }
@@ -216,12 +216,19 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             return;
         }
         if unfinished < self.ahead {
-            mem::swap(&mut self.buffer, &mut self.other);
-            if !self.buffer.reclaim(unfinished + enough, most) {
-                self.buffer = Memory::new(unfinished + more);
+            let mut others = self.others.iter_mut();
+            let free = others.rposition(|other| other.reclaim(unfinished + enough, most));
+            let next = match free {
+                Some(index) => self.others.remove(index),
+                None => Memory::new(unfinished + more),
+            };
+            let mut used = mem::replace(&mut self.buffer, next);
+            self.buffer.bytes.extend_from_slice(&used.bytes);
+            used.bytes.clear();
+            if self.others.len() == MOST_OTHERS {
+                self.others.remove(0);
             }
-            self.buffer.bytes.extend_from_slice(&self.other.bytes);
-            self.other.bytes.clear();
+            self.others.push(used);
         } else {
             // A large frame: it may grow where it is. What lies before it is no more than what there was.
             self.buffer.bytes.reserve(more);
@@ -256,3 +263,7 @@ const SMALLEST_READ: usize = 8 * 1024;
 
 /// What a busy connection reads at once.
 const LARGEST_READ: usize = 256 * 1024;
+
+/// How much memory that was read into is kept for the next time: what a source holds at most before it stops reading,
+/// and what its application works on. New memory is faulted in page by page, which cost more than the reading.
+const MOST_OTHERS: usize = 6;

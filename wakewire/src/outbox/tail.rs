@@ -1,0 +1,80 @@
+//! The memory that frames are encoded into, and how it is sealed, grown and freed. No I/O, no clock.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+
+use super::Outbox;
+use super::segment::Segment;
+use crate::message::Parts;
+use crate::wire::frame::{Carrier, Kind, encode_head};
+use crate::wire::run::Run;
+
+impl Outbox {
+    /// Frees the memory that nothing lies in, when there has been no traffic for a while.
+    pub(crate) fn rest(&mut self) {
+        self.spares = None;
+    }
+
+    /// Frees the memory of an empty outbox whose link goes to sleep.
+    pub(crate) fn shrink(&mut self) {
+        self.rest();
+        if self.held == 0 {
+            self.tail = BytesMut::new();
+            self.tail_size = SMALLEST_TAIL;
+            self.sealed = VecDeque::new();
+        }
+    }
+
+    pub(super) fn seal(&mut self) {
+        if self.tail.is_empty() {
+            return;
+        }
+        let bytes = self.tail.split().freeze();
+        let run = Run::new(self.tail_first, self.next - 1, bytes);
+        self.sealed_bytes += run.bytes.len();
+        self.tail_first = self.next;
+        self.sealed.push_back(Segment::new(run));
+    }
+
+    /// Seals a frame of its own whose payload stays where it is; returns whether the message has one that can.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn share(&mut self, message: &impl Parts, length: usize) -> bool {
+        let Some(payload) = message.shared_payload() else {
+            return false;
+        };
+        self.seal();
+        let mut head = BytesMut::with_capacity(length - payload.len());
+        let carrier = Carrier {
+            kind: Kind::Data,
+            sequence: self.next,
+            within_ms: None,
+        };
+        encode_head(message, carrier, self.limits.checksummed, &mut head);
+        let segment = Segment::of_one(self.next, head.freeze(), payload);
+        self.sealed_bytes += segment.bytes();
+        self.sealed.push_back(segment);
+        self.tail_first = self.next + 1;
+        true
+    }
+
+    /// Goes on in another piece of memory: the one that was used last, or a new one, larger than that before. Small
+    /// sinks stay small, busy ones allocate rarely.
+    #[cold]
+    pub(super) fn grow_tail(&mut self, length: usize) {
+        self.seal();
+        let size = length.max(self.tail_size);
+        if !self.tail.try_reclaim(size) {
+            let spare = self.spares.get_or_insert_default().take(size);
+            self.tail = spare.unwrap_or_else(|| BytesMut::with_capacity(size));
+        }
+        self.tail_size = (self.tail_size * 2).min(LARGEST_TAIL);
+    }
+}
+
+/// The first piece of memory of a sink that wakes.
+pub(super) const SMALLEST_TAIL: usize = 4 * 1024;
+
+/// Large enough that a write of it costs little more than its bytes, small enough to stay in the cache.
+pub(super) const LARGEST_TAIL: usize = 128 * 1024;
