@@ -6,7 +6,8 @@
 
 use bytes::BytesMut;
 
-use crate::wire::frame::{self, CHECKSUM, HEADER, Header, Kind, SEQUENCE_LIMIT};
+use crate::wire::checksum::{checksum, crc32c};
+use crate::wire::frame::{CHECKSUM, HEADER, Header, Kind, SEQUENCE_LIMIT};
 use crate::wire::hello::{self, Gap};
 use crate::wire::scan::Scanner;
 use crate::wire::{ProtocolError, SessionId};
@@ -119,7 +120,7 @@ impl Opening {
         bytes[64..72].copy_from_slice(&self.synced.to_le_bytes());
         bytes[72..80].copy_from_slice(&self.before.to_le_bytes());
         bytes[80] = u8::from(self.holds_back);
-        let sum = crc32c::crc32c(&bytes[..SUMMED]);
+        let sum = crc32c(&bytes[..SUMMED]);
         bytes[SUMMED..].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
@@ -133,7 +134,7 @@ impl Opening {
         if bytes[..8] != contents.magic() {
             return wrong("it is not the file of such a spool, or of another version");
         }
-        if crc32c::crc32c(&bytes[..SUMMED]).to_le_bytes() != bytes[SUMMED..] {
+        if crc32c(&bytes[..SUMMED]).to_le_bytes() != bytes[SUMMED..] {
             return wrong("the checksum of its opening does not match");
         }
         let opening = Self {
@@ -253,7 +254,7 @@ pub(crate) fn encode_mark(session: SessionId, acked: u64, synced: u64, next: u64
         timestamp: synced,
         ..Header::control(Kind::Ack)
     };
-    header.checksum = frame::checksum(&header.encode(), &body);
+    header.checksum = checksum(&header.encode(), &body);
     let mut bytes = [0; MARK];
     bytes[..HEADER].copy_from_slice(&header.encode());
     bytes[HEADER..].copy_from_slice(&body);

@@ -200,7 +200,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.ahead = (self.ahead * 2).min(LARGEST_READ);
         } else if read < self.ahead / LOOSE {
             self.ahead = (self.ahead / 2).max(SMALLEST_READ);
-            self.others = Vec::new();
+            let most = LOOSE * self.ahead;
+            if self.ahead == SMALLEST_READ {
+                self.others = Vec::new();
+            } else {
+                self.others.retain(|other| other.held <= most);
+            }
         }
         Ok(read > 0)
     }

@@ -2,6 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::checksum::{self, checksum, share_of};
 use super::{ProtocolError, extensions};
 use crate::message::{Message, MessagePriority, Parts, Precision};
 
@@ -86,7 +87,7 @@ pub(crate) const EXTENSIONS: u8 = 1 << 2;
 pub(crate) const CHECKSUM: u8 = 1 << 3;
 const RESERVED: u8 = !(PRIORITY | EXTENSIONS | CHECKSUM);
 
-const ORIGIN_AT: usize = 24;
+pub(super) const ORIGIN_AT: usize = 24;
 const CHECKSUM_AT: usize = 28;
 
 impl Header {
@@ -169,24 +170,6 @@ pub(crate) fn stamp_origin(frame: &mut [u8], origin: u32) {
     }
     header[ORIGIN_AT..CHECKSUM_AT].copy_from_slice(&origin);
 }
-
-/// Returns the checksum of a frame, in which the checksum itself counts as zero.
-///
-/// It is the CRC of the frame without its origin, combined with that of the origin: so a relay can exchange the origin of
-/// a frame without summing the rest again, and a damaged one does not make it another producer's.
-pub(crate) fn checksum(header: &[u8; HEADER], body: &[u8]) -> u32 {
-    let start = crc32c::crc32c(&header[..ORIGIN_AT]);
-    let rest = crc32c::crc32c_append(crc32c::crc32c_append(start, &[0; 8]), body);
-    rest ^ share_of(field(header, ORIGIN_AT))
-}
-
-/// Returns what an origin changes in a checksum: nothing, if it is 0.
-fn share_of(origin: [u8; 4]) -> u32 {
-    crc32c::crc32c(&origin) ^ CRC_OF_ZERO
-}
-
-/// Of four bytes.
-const CRC_OF_ZERO: u32 = 0x4867_4bc7;
 
 /// Returns how many bytes a message takes on the wire.
 pub(crate) fn encoded_length(message: &impl Parts) -> usize {
@@ -273,8 +256,10 @@ pub(crate) fn encode_head(
     out.extend_from_slice(&header.encode());
     extensions::put(message, carrier.within_ms, extensions, out);
     if checksummed {
-        let sum = checksum(&header.encode(), &out[start + HEADER..]);
-        let sum = crc32c::crc32c_append(sum, message.payload());
+        let sum = checksum::of_parts(
+            &header.encode(),
+            &[&out[start + HEADER..], message.payload()],
+        );
         out[start + CHECKSUM_AT..start + HEADER].copy_from_slice(&sum.to_le_bytes());
     }
 }
@@ -387,7 +372,7 @@ pub(crate) fn wanted_within(header: &Header, body: &[u8]) -> Result<Option<u32>,
     extensions::within(body)
 }
 
-fn field<const N: usize>(bytes: &[u8; HEADER], at: usize) -> [u8; N] {
+pub(super) fn field<const N: usize>(bytes: &[u8; HEADER], at: usize) -> [u8; N] {
     let mut field = [0; N];
     field.copy_from_slice(&bytes[at..at + N]);
     field

@@ -1,5 +1,6 @@
 //! The protocol `wakewire/1` as values: frames, greetings, and the delivery rules. No I/O, no clock.
 
+pub(crate) mod checksum;
 #[cfg(any(feature = "udp", feature = "ws"))]
 pub(crate) mod cutter;
 mod extensions;

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::ProtocolError;
+use super::checksum::checksum;
 use super::frame::{self, CHECKSUM, DataView, HEADER, Header, Kind};
 use super::run::Run;
 use crate::domain::Admission;
@@ -107,9 +108,7 @@ impl Scanner {
             return Ok(None);
         };
         if header.flags & CHECKSUM != 0 {
-            let mut plain = *head;
-            plain[28..].fill(0);
-            if frame::checksum(&plain, body) != header.checksum {
+            if checksum(head, body) != header.checksum {
                 return Err(ProtocolError::Checksum);
             }
         } else if self.checksummed {

@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use super::Position;
 use super::position::POSITION_BYTES;
 use crate::wire::SessionId;
+use crate::wire::checksum::Crc;
 use crate::wire::session::MOST_SESSIONS;
 
 /// The positions and the mark, and how much of the file says so.
@@ -283,8 +284,10 @@ fn decode(record: &[u8], at: u64) -> Option<Entry> {
 /// Puts the checksum at the end.
 fn sealed<const N: usize>(mut bytes: [u8; N], at: u64) -> [u8; N] {
     if let Some((front, checksum)) = bytes.split_last_chunk_mut::<4>() {
-        let sum = crc32c::crc32c_append(crc32c::crc32c(front), &at.to_be_bytes());
-        *checksum = sum.to_be_bytes();
+        let mut crc = Crc::new();
+        crc.add(front);
+        crc.add(&at.to_be_bytes());
+        *checksum = crc.value().to_be_bytes();
     }
     bytes
 }

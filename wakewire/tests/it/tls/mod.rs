@@ -212,7 +212,7 @@ fn frame(kind: u8, body: &[u8], checksummed: bool) -> Vec<u8> {
     frame.extend_from_slice(body);
     if checksummed {
         frame[5] = 8;
-        let sum = crc32c::crc32c(&frame);
+        let sum = crc_fast::crc32_iscsi(&frame);
         frame[28..32].copy_from_slice(&sum.to_le_bytes());
     }
     frame
