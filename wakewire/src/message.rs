@@ -22,8 +22,8 @@ use bytes::Bytes;
     reason = "users write it as a literal with `..Default::default()`"
 )]
 pub struct Message {
-    /// The bytes; wakewire never looks into them. From 8 KiB on a sink keeps them where they are until they are
-    /// acknowledged, smaller ones are copied: a slice of a much larger buffer keeps all of that in memory.
+    /// The bytes; wakewire never looks into them. A sink copies them when it accepts the message, and holds nothing of
+    /// this memory afterwards; of a received message they are a slice of what was read with it.
     pub payload: Bytes,
     /// Whom inside the service it is for; at most 255 bytes travel.
     pub target: Option<Arc<str>>,
@@ -191,12 +191,10 @@ pub(crate) trait Parts {
     fn message_type(&self) -> u16;
     fn priority(&self) -> MessagePriority;
     fn precision(&self) -> Option<Precision>;
-    /// Returns the payload to be kept without a copy, where it is owned.
-    fn shared_payload(&self) -> Option<Bytes>;
 }
 
 macro_rules! parts {
-    ($message:ty, $shared:expr) => {
+    ($message:ty) => {
         impl Parts for $message {
             #[inline]
             fn payload(&self) -> &[u8] {
@@ -226,17 +224,12 @@ macro_rules! parts {
             fn precision(&self) -> Option<Precision> {
                 self.precision
             }
-            #[inline]
-            fn shared_payload(&self) -> Option<Bytes> {
-                let shared: fn(&Self) -> Option<Bytes> = $shared;
-                shared(self)
-            }
         }
     };
 }
 
-parts!(Message, |message| Some(message.payload.clone()));
-parts!(MessageRef<'_>, |_| None);
+parts!(Message);
+parts!(MessageRef<'_>);
 
 /// How urgent a message is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -44,7 +44,6 @@ impl SinkFactory {
                 delivery: config.delivery,
                 when_full: config.when_full,
                 checksummed: endpoint.is_checksummed(),
-                shared_from: Limits::shared_from(endpoint.loses_frames()),
                 loses_frames: endpoint.loses_frames(),
             },
             admission: config.admission(),

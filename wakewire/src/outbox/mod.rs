@@ -187,12 +187,10 @@ impl Outbox {
                 }
             }
         }
-        if length < self.limits.shared_from || !self.share(message, length) {
-            if self.tail.capacity() - self.tail.len() < length {
-                self.grow_tail(length);
-            }
-            encode_message(message, self.next, self.limits.checksummed, &mut self.tail);
+        if self.tail.capacity() - self.tail.len() < length {
+            self.grow_tail(length);
         }
+        encode_message(message, self.next, self.limits.checksummed, &mut self.tail);
         self.next += 1;
         self.held += 1;
         self.counts.accepted += 1;
@@ -221,9 +219,11 @@ impl Outbox {
             if segment.last() > self.ready {
                 break;
             }
-            taken += segment.give(self.cursor, pieces);
+            let bytes = segment.from(self.cursor);
             self.cursor = segment.last() + 1;
             self.sent = self.sent.max(segment.last());
+            taken += bytes.len();
+            pieces.push(bytes);
             index += 1;
         }
         taken > 0

@@ -8,8 +8,6 @@ use crate::wire::run::Run;
 #[derive(Clone, Debug)]
 pub(super) struct Segment {
     run: Run,
-    /// What follows the bytes of the run, which are the head of its only frame: a large payload, where its sender has it.
-    payload: Bytes,
     /// The first frame still owed. The bytes before it stay until the whole segment goes: walking over the
     /// acknowledged ones would cost by the message.
     owed_from: u64,
@@ -19,21 +17,10 @@ impl Segment {
     pub(super) const fn new(run: Run) -> Self {
         Self {
             owed_from: run.first,
-            payload: Bytes::new(),
             run,
         }
     }
 
-    /// A frame of its own, of which only the head was encoded.
-    pub(super) const fn of_one(sequence: u64, head: Bytes, payload: Bytes) -> Self {
-        Self {
-            owed_from: sequence,
-            run: Run::new(sequence, sequence, head),
-            payload,
-        }
-    }
-
-    /// Returns its frames, all of which lie in one piece of memory.
     pub(super) fn into_run(self) -> Run {
         self.run
     }
@@ -58,7 +45,7 @@ impl Segment {
 
     /// Returns the bytes held, acknowledged ones included.
     pub(super) fn bytes(&self) -> usize {
-        self.run.bytes.len() + self.payload.len()
+        self.run.bytes.len()
     }
 
     /// Releases the frames up to `sequence`; returns how many that were.
@@ -69,16 +56,11 @@ impl Segment {
         released
     }
 
-    /// Adds the encoded frames from `sequence` on to these pieces; returns how many bytes that are.
-    pub(super) fn give(&self, sequence: u64, pieces: &mut Vec<Bytes>) -> usize {
+    /// Returns the encoded frames from `sequence` on.
+    pub(super) fn from(&self, sequence: u64) -> Bytes {
         let mut run = self.run.clone();
         run.skip_to(sequence);
-        let given = run.bytes.len() + self.payload.len();
-        pieces.push(run.bytes);
-        if !self.payload.is_empty() {
-            pieces.push(self.payload.clone());
-        }
-        given
+        run.bytes
     }
 
     /// Gives up the first frame that is still owed; returns the bytes that frees.
@@ -86,7 +68,6 @@ impl Segment {
         let before = self.bytes();
         self.run.skip_to(self.owed_from + 1);
         self.owed_from = self.run.first;
-        self.payload = Bytes::new();
         before - self.bytes()
     }
 }

@@ -19,10 +19,6 @@ impl Outbox {
         (acked, next): (u64, u64),
         runs: Vec<Run>,
     ) -> Self {
-        let limits = Limits {
-            shared_from: usize::MAX,
-            ..limits
-        };
         let mut outbox = Self::new(session, limits);
         for run in runs {
             outbox.held += run.count();

@@ -6,8 +6,6 @@ use bytes::BytesMut;
 
 use super::Outbox;
 use super::segment::Segment;
-use crate::message::Parts;
-use crate::wire::frame::{Carrier, Kind, encode_head};
 use crate::wire::run::Run;
 
 impl Outbox {
@@ -35,28 +33,6 @@ impl Outbox {
         self.sealed_bytes += run.bytes.len();
         self.tail_first = self.next;
         self.sealed.push_back(Segment::new(run));
-    }
-
-    /// Seals a frame of its own whose payload stays where it is; returns whether the message has one that can.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn share(&mut self, message: &impl Parts, length: usize) -> bool {
-        let Some(payload) = message.shared_payload() else {
-            return false;
-        };
-        self.seal();
-        let mut head = BytesMut::with_capacity(length - payload.len());
-        let carrier = Carrier {
-            kind: Kind::Data,
-            sequence: self.next,
-            within_ms: None,
-        };
-        encode_head(message, carrier, self.limits.checksummed, &mut head);
-        let segment = Segment::of_one(self.next, head.freeze(), payload);
-        self.sealed_bytes += segment.bytes();
-        self.sealed.push_back(segment);
-        self.tail_first = self.next + 1;
-        true
     }
 
     /// Goes on in another piece of memory: the one that was used last, or a new one, larger than that before. Small

@@ -419,15 +419,13 @@ fn limits() -> impl Strategy<Value = Limits> {
         Just((Delivery::AtMostOnce, WhenFull::DropOldest)),
     ];
     let bytes = prop_oneof![60_usize..1_000, 1_000_usize..20_000];
-    let shared_from = prop_oneof![Just(0), Just(300), Just(usize::MAX)];
-    (1_usize..12, bytes, rules, any::<bool>(), shared_from).prop_map(
-        |(messages, bytes, (delivery, when_full), checksummed, shared_from)| Limits {
+    (1_usize..12, bytes, rules, any::<bool>()).prop_map(
+        |(messages, bytes, (delivery, when_full), checksummed)| Limits {
             messages,
             bytes,
             delivery,
             when_full,
             checksummed,
-            shared_from,
             loses_frames: false,
         },
     )
@@ -453,7 +451,6 @@ fn outbox(messages: usize, delivery: Delivery, when_full: WhenFull) -> Outbox {
         delivery,
         when_full,
         checksummed: false,
-        shared_from: usize::MAX,
         loses_frames: false,
     };
     Outbox::new(SessionId(1), limits)
@@ -555,7 +552,6 @@ fn a_message_larger_than_the_bound_is_taken_by_an_empty_outbox_only() {
         delivery: Delivery::AtLeastOnce,
         when_full: WhenFull::Reject,
         checksummed: true,
-        shared_from: 0,
         loses_frames: false,
     };
     let mut outbox = Outbox::new(SessionId(1), limits);
@@ -614,7 +610,6 @@ fn a_recovered_outbox_owes_what_an_earlier_life_wrote_and_goes_on_behind_it() {
         delivery: Delivery::AtLeastOnce,
         when_full: WhenFull::Block,
         checksummed: false,
-        shared_from: usize::MAX,
         loses_frames: false,
     };
     let runs = vec![written(3, 4), written(5, 5)];

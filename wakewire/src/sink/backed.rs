@@ -50,7 +50,6 @@ pub(super) fn link(
             delivery: Delivery::usual_over(parsed.scheme()),
             when_full: WhenFull::Block,
             checksummed: parsed.is_checksummed(),
-            shared_from: Limits::shared_from(parsed.loses_frames()),
             loses_frames: parsed.loses_frames(),
         },
         admission: Admission {

@@ -40,18 +40,11 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
 /// It is the CRC of the frame without its origin, combined with that of the origin: so a relay can exchange the origin of
 /// a frame without summing the rest again, and a damaged one does not make it another producer's.
 pub(crate) fn checksum(header: &[u8; HEADER], body: &[u8]) -> u32 {
-    of_parts(header, &[body])
-}
-
-/// The same for a body in parts.
-pub(super) fn of_parts(header: &[u8; HEADER], parts: &[&[u8]]) -> u32 {
     let mut plain = *header;
     plain[ORIGIN_AT..].fill(0);
     let mut crc = Crc::new();
     crc.add(&plain);
-    for part in parts {
-        crc.add(part);
-    }
+    crc.add(body);
     crc.value() ^ share_of(field(header, ORIGIN_AT))
 }
 

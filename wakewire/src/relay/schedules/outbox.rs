@@ -8,7 +8,6 @@ use crate::delivery::{Delivery, Fsync, WhenFull};
 use crate::message::Message;
 use crate::outbox::{Appended, Limits};
 use crate::wire::SessionId;
-use crate::wire::frame::HEADER;
 use crate::wire::run::Run;
 
 /// What a producer owes (P1–P5).
@@ -137,7 +136,6 @@ pub(super) const fn limits(delivery: Delivery, checksummed: bool) -> Limits {
         delivery,
         when_full: WhenFull::Block,
         checksummed,
-        shared_from: HEADER + 10,
         loses_frames: false,
     }
 }

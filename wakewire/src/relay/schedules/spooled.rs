@@ -12,7 +12,7 @@ use super::outbox::{limits, payload, serial};
 use super::{Fault, LOG_BYTES, Rng, World};
 use crate::delivery::{Delivery, Fsync};
 use crate::message::Message;
-use crate::outbox::{Limits, Outbox};
+use crate::outbox::Outbox;
 use crate::spool::bad::{Faults, Memory};
 use crate::spool::format::{Boot, Contents};
 use crate::spool::journal::{Journal, Terms, Unsynced};
@@ -50,11 +50,7 @@ impl Spooled {
             fresh: session,
         };
         let (journal, _) = Journal::open(Arc::new(disk.clone()), terms).unwrap();
-        let limits = Limits {
-            shared_from: usize::MAX,
-            ..limits(Delivery::AtLeastOnce, true)
-        };
-        let mut outbox = Outbox::new(session, limits);
+        let mut outbox = Outbox::new(session, limits(Delivery::AtLeastOnce, true));
         if terms.holds_back {
             outbox.hold_back();
         }
