@@ -144,6 +144,37 @@ fn a_sink_with_a_buffer_allocates_by_the_segment_and_not_by_the_message() {
     assert!(counted.count_total < 50, "{counted:?}");
 }
 
+/// New memory is faulted in page by page, which costs more than the messages that come to lie in it.
+#[test]
+fn steady_traffic_lies_in_memory_that_was_used_before() {
+    let (_place, _path, factory) = service("direct");
+    let runtime = runtime();
+    let (sink, mut source) = runtime.block_on(async {
+        let source = factory.create_source("x").await.expect("known");
+        (factory.create_sink("x").await.expect("known"), source)
+    });
+    let message = Message::new(vec![7; 1000]);
+    // Each lot is more than one piece of memory, and most of it is acknowledged before the next one comes.
+    let mut lots = |lots: u64| {
+        runtime.block_on(async {
+            for _ in 0..lots {
+                for _ in 0..300 {
+                    sink.send(message.clone()).await.expect("accepted");
+                }
+                let mut taken = 0;
+                while taken < 300 {
+                    let batch = timeout(PATIENCE, source.recv_batch()).await.expect("soon");
+                    taken += batch.expect("bound").expect("open").iter().count();
+                }
+            }
+        });
+    };
+    lots(10);
+    let counted = measure(|| lots(100));
+    let sent = 100 * 300 * 1000;
+    assert!(counted.bytes_total < sent / 5, "{counted:?}");
+}
+
 /// What a connection reads into, what a relay or source is, whatever it holds.
 const ROOM: u64 = 2 << 20;
 
