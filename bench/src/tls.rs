@@ -1,7 +1,9 @@
 //! TLS of the raw contestants, blocking, and a certificate for everybody.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,10 +23,13 @@ const KEY: &str = "key.pem";
 pub fn make(directory: &Path) -> Result<()> {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()])?;
     fs::write(directory.join(CERTIFICATE), made.cert.pem())?;
-    Ok(fs::write(
-        directory.join(KEY),
-        made.signing_key.serialize_pem(),
-    )?)
+    // A key that others may read is refused.
+    let mut key = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(directory.join(KEY))?;
+    Ok(key.write_all(made.signing_key.serialize_pem().as_bytes())?)
 }
 
 /// Returns what stands in a service for it.

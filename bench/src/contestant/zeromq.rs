@@ -1,15 +1,19 @@
-//! `zeromq`: PUSH to PULL as libzmq makes them, blocking, one I/O thread each, its own limits of 1000 messages.
+//! `zeromq`: PUSH to PULL as libzmq makes them, blocking, one I/O thread each, its own limits of 1000 messages; there and
+//! back between two PAIRs.
+
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use zmq::{Context, PULL, PUSH, Socket};
+use zmq::{Context, PAIR, PULL, PUSH, Socket};
 
-use super::{Contestant, Course};
+use super::round_trip::Trips;
+use super::{Contestant, Course, Work};
 use crate::address::Address;
 use crate::child::Stage;
 use crate::measure::{Sent, Stopwatch};
 use crate::payload::{Checker, Slate};
 
-pub const ENTRIES: &[&dyn Contestant] = &[&ZeroMq];
+pub const ENTRIES: &[&dyn Contestant] = &[&ZeroMq, &RoundTrip];
 
 struct ZeroMq;
 
@@ -65,6 +69,53 @@ impl Contestant for ZeroMq {
 
 fn url(address: &Address) -> Result<String> {
     address.behind("ipc://", "tcp://")
+}
+
+struct RoundTrip;
+
+impl Contestant for RoundTrip {
+    fn name(&self) -> &'static str {
+        "zeromq-rt"
+    }
+
+    fn about(&self) -> &'static str {
+        "libzmq, PAIR to PAIR"
+    }
+
+    fn work(&self) -> Work {
+        Work::RoundTrip
+    }
+
+    fn receive(&self, course: &Course, stage: Stage) -> Result<Checker> {
+        let context = Context::new();
+        let socket = context.socket(PAIR)?;
+        stage.announce(&bind(&socket, &course.address)?)?;
+        let mut checker = Checker::new(course);
+        let mut message = zmq::Message::new();
+        while !checker.is_done() {
+            socket.recv(&mut message, 0)?;
+            checker.check(&message)?;
+            socket.send(&*message, 0)?;
+        }
+        Ok(checker)
+    }
+
+    fn send(&self, course: &Course) -> Result<Sent> {
+        let context = Context::new();
+        let socket = context.socket(PAIR)?;
+        socket.connect(&url(&course.address)?)?;
+        let mut slate = Slate::new(course);
+        let mut answer = zmq::Message::new();
+        let mut trips = Trips::begin()?;
+        for sequence in 0..course.count {
+            let message = slate.write(sequence);
+            let begun = Instant::now();
+            socket.send(message, 0)?;
+            socket.recv(&mut answer, 0)?;
+            trips.note(begun);
+        }
+        Ok(trips.end())
+    }
 }
 
 /// Binds, and returns where, with the port that the system chose.

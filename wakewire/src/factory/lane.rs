@@ -33,27 +33,29 @@ impl SinkFactory {
         let target = reachable(name, config)?;
         let endpoint = target.endpoint();
         let service: Arc<str> = name.into();
+        let limits = Limits {
+            messages: config.buffer_size,
+            bytes: config.buffer_bytes,
+            delivery: config.delivery,
+            when_full: config.when_full,
+            checksummed: endpoint.is_checksummed(),
+            loses_frames: endpoint.loses_frames(),
+        };
         let link = LinkConfig {
             asks_for: Arc::clone(&service),
             service,
             endpoint: endpoint.to_string().into(),
             checksummed: endpoint.is_checksummed(),
-            limits: Limits {
-                messages: config.buffer_size,
-                bytes: config.buffer_bytes,
-                delivery: config.delivery,
-                when_full: config.when_full,
-                checksummed: endpoint.is_checksummed(),
-                loses_frames: endpoint.loses_frames(),
-            },
             admission: config.admission(),
             lazy: self.lazy_config(config),
             idle_timeout: config.idle_timeout,
             drain_timeout: config.drain_timeout,
         };
         match spool {
-            None => Ok(Link::new(link, Box::new(target))),
-            Some((spool, recovered)) => Link::spooled(link, Box::new(target), spool, recovered),
+            None => Ok(Link::new(link, limits, Box::new(target))),
+            Some((spool, recovered)) => {
+                Link::spooled(link, limits, Box::new(target), spool, recovered)
+            }
         }
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::pump::{self, End};
 use super::{Phase, Shared};
-use crate::delivery::Delivery;
 use crate::dialer::{Dialer, Redial};
 use crate::error::{Phase as ErrorPhase, SinkError};
 use crate::transport::greeting::{Host, greet};
@@ -73,7 +72,7 @@ impl<'a> Running<'a> {
         lane.parked = false;
         lane.outbox.shrink();
         if lane.phase() != Phase::Failed {
-            lane.enter(Phase::Asleep);
+            lane.enter(Phase::Asleep, &self.shared.up);
         }
         drop(lane);
         self.shared.changed.notify_waiters();
@@ -91,7 +90,7 @@ impl Drop for Running<'_> {
             // Aborted by a deadline, or the runtime ends.
             let mut lane = self.shared.lane.lock();
             lane.outbox.disconnected();
-            lane.enter(Phase::Asleep);
+            lane.enter(Phase::Asleep, &self.shared.up);
             self.asleep = true;
             lane.running = false;
             lane.parked = false;
@@ -104,7 +103,7 @@ impl Drop for Running<'_> {
 impl Shared {
     pub(super) fn enter(&self, phase: Phase) {
         let mut lane = self.lane.lock();
-        if lane.enter(phase) {
+        if lane.enter(phase, &self.up) {
             let told = lane.waiters > 0;
             drop(lane);
             let service = &self.config.service;
@@ -120,7 +119,7 @@ impl Shared {
         lane.failed_attempts += 1;
         let first = lane.phase() != Phase::Failed && failures <= 1;
         lane.last_error = Some(self.placed(error, failures));
-        lane.enter(Phase::Failed);
+        lane.enter(Phase::Failed, &self.up);
         drop(lane);
         let service = &self.config.service;
         if first || error.is_permanent() {
@@ -175,7 +174,7 @@ impl Shared {
                 dialer.lost(Redial::Spread);
             }
         }
-        lane.enter(Phase::Asleep);
+        lane.enter(Phase::Asleep, &self.up);
         drop(lane);
         self.changed.notify_waiters();
     }
@@ -251,7 +250,7 @@ fn hello_of(shared: &Shared) -> Hello {
         producer: Some(Producer {
             session: lane.outbox.session(),
             first_owed: lane.outbox.first_owed(),
-            at_most_once: shared.config.limits.delivery == Delivery::AtMostOnce,
+            at_most_once: lane.outbox.forgets_on_write(),
         }),
         consumer: None,
         requester: None,

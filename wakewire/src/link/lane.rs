@@ -1,7 +1,5 @@
 //! What a link knows of itself: its outbox, its phase, and who waits for what. No I/O, no clock.
 
-use std::sync::Arc;
-
 use crate::atomic::{AtomicBool, Ordering};
 use crate::domain::Admission;
 use crate::error::{Failure, Phase as ErrorPhase, SinkError};
@@ -28,8 +26,6 @@ pub(crate) enum Phase {
 pub(super) struct Lane {
     pub(super) outbox: Outbox,
     phase: Phase,
-    /// Whether the phase is `Up`, for those who ask before each message and need no lock for it.
-    up: Arc<AtomicBool>,
     /// A driver task exists.
     pub(super) running: bool,
     /// The driver waits to be told that there is something to do.
@@ -81,7 +77,6 @@ impl Lane {
         Self {
             outbox,
             phase: Phase::Asleep,
-            up: Arc::default(),
             running: false,
             parked: false,
             waiters: 0,
@@ -102,19 +97,14 @@ impl Lane {
         self.phase
     }
 
-    /// Moves to another phase; returns whether that is a change. Closed stays closed.
-    pub(super) fn enter(&mut self, phase: Phase) -> bool {
+    /// Moves to another phase, and says there whether that is `Up`; returns whether it is a change. Closed stays closed.
+    pub(super) fn enter(&mut self, phase: Phase, up: &AtomicBool) -> bool {
         let changes = self.phase != phase && self.phase != Phase::Closed;
         if changes {
             self.phase = phase;
-            self.up.store(phase == Phase::Up, Ordering::Release);
+            up.store(phase == Phase::Up, Ordering::Release);
         }
         changes
-    }
-
-    /// Returns what says whether the phase is `Up`.
-    pub(super) fn up(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.up)
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -256,7 +246,7 @@ impl Lane {
 
     /// Closes for good; returns how many messages are left: given up, or where they are kept still waiting for the
     /// next life.
-    pub(super) fn close(&mut self, keeps: bool) -> u64 {
+    pub(super) fn close(&mut self, keeps: bool, up: &AtomicBool) -> u64 {
         self.closing = true;
         let left = if keeps {
             self.outbox.settle_as_kept();
@@ -265,7 +255,7 @@ impl Lane {
             self.outbox.give_up()
         };
         self.outbox.shrink();
-        self.enter(Phase::Closed);
+        self.enter(Phase::Closed, up);
         left
     }
 }

@@ -53,7 +53,6 @@ pub(crate) struct LinkConfig {
     pub(crate) endpoint: Arc<str>,
     /// Whether what is said over a connection carries checksums.
     pub(crate) checksummed: bool,
-    pub(crate) limits: Limits,
     pub(crate) admission: Admission,
     pub(crate) lazy: Arc<LazyConfig>,
     /// After how long with nothing to do the connection is closed; none = never.
@@ -64,7 +63,6 @@ pub(crate) struct LinkConfig {
 /// A sink's outbox and the task that empties it.
 pub(crate) struct Link {
     shared: Arc<Shared>,
-    up: Arc<AtomicBool>,
 }
 
 /// What callers and the driver share.
@@ -72,6 +70,8 @@ struct Shared {
     config: LinkConfig,
     dial: Box<dyn Dial>,
     lane: Mutex<Lane>,
+    /// Whether a greeted connection stands, for those who ask before each message and need no lock for it.
+    up: AtomicBool,
     /// Where what is accepted is written first.
     spooled: Option<Box<Spooled>>,
     /// Lies here while no driver runs, so that failures are remembered over a sleep; none before the first driver.
@@ -86,8 +86,8 @@ struct Shared {
 
 impl Link {
     /// Makes a sleeping link; opens nothing.
-    pub(crate) fn new(config: LinkConfig, dial: Box<dyn Dial>) -> Self {
-        let outbox = Outbox::new(SessionId(random()), config.limits);
+    pub(crate) fn new(config: LinkConfig, limits: Limits, dial: Box<dyn Dial>) -> Self {
+        let outbox = Outbox::new(SessionId(random()), limits);
         Self::with(config, dial, outbox, None)
     }
 
@@ -101,11 +101,10 @@ impl Link {
         if let Ok(handle) = Handle::try_current() {
             runtime.get_or_init(|| handle);
         }
-        let lane = Lane::new(outbox);
         Self {
-            up: lane.up(),
             shared: Arc::new(Shared {
-                lane: Mutex::new(lane),
+                lane: Mutex::new(Lane::new(outbox)),
+                up: AtomicBool::new(false),
                 spooled: spooled.map(Box::new),
                 dialer: Mutex::new(None),
                 dial,
@@ -131,7 +130,7 @@ impl Link {
     /// Returns whether a greeted connection stands.
     #[inline]
     pub(crate) fn is_up(&self) -> bool {
-        self.up.load(Ordering::Acquire)
+        self.shared.up.load(Ordering::Acquire)
     }
 
     /// Returns the state alone.

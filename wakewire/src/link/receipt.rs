@@ -22,7 +22,7 @@ impl Link {
         &self,
         message: Message,
     ) -> Result<impl Future<Output = Result<(), SinkError>> + Send + 'static, SinkError> {
-        if self.shared.config.limits.loses_frames {
+        if self.shared.lane.lock().outbox.loses_frames() {
             let failure = self.shared.failure().phase(Phase::Accept);
             let hint = "use another transport, or `send` and expect losses";
             let cause = "over this transport nothing says which messages arrived";

@@ -16,7 +16,7 @@ use super::{Link, LinkConfig, Phase, Shared};
 use crate::delivery::Fsync;
 use crate::error::{Phase as ErrorPhase, SinkError, TrySendError};
 use crate::message::Message;
-use crate::outbox::{Outbox, Teller};
+use crate::outbox::{Limits, Outbox, Teller};
 use crate::randomness::random;
 use crate::spool::Spool;
 use crate::spool::journal::is_full;
@@ -49,13 +49,14 @@ impl Link {
     /// Makes one that keeps what it accepts in a spool, and goes on with what that has kept; awake if that is
     /// anything.
     pub(crate) fn spooled(
-        mut config: LinkConfig,
+        config: LinkConfig,
+        mut limits: Limits,
         dial: Box<dyn Dial>,
         spool: Spool,
         recovered: Recovered,
     ) -> Result<Self, SinkError> {
         // In a file each frame needs one, wherever it goes from there.
-        config.limits.checksummed = true;
+        limits.checksummed = true;
         let Recovered {
             acked,
             next,
@@ -64,7 +65,7 @@ impl Link {
             ..
         } = recovered;
         let session = session.unwrap_or_else(|| SessionId(random()));
-        let mut outbox = Outbox::recovered(session, config.limits, (acked, next), runs);
+        let mut outbox = Outbox::recovered(session, limits, (acked, next), runs);
         if spool.fsync() == Fsync::BeforeAccept {
             outbox.hold_back();
         }
@@ -231,7 +232,7 @@ impl Shared {
         if lane.phase() == Phase::Closed {
             return;
         }
-        let left = lane.close(self.spooled.is_some());
+        let left = lane.close(self.spooled.is_some(), &self.up);
         drop(lane);
         let service = &self.config.service;
         if let Some(spooled) = &self.spooled {

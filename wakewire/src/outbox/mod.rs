@@ -53,8 +53,8 @@ pub(crate) struct Outbox {
     ready: u64,
     /// Everything up to here has left the log.
     released: u64,
-    /// At most once: what was written and is not confirmed yet.
-    doubt: Doubt,
+    /// At most once only: what was written and is not confirmed yet.
+    doubt: Option<Box<Doubt>>,
     awaited: Awaited,
     /// Frames held, sealed or not.
     held: u64,
@@ -95,7 +95,8 @@ impl Outbox {
             sent: 0,
             ready: u64::MAX,
             released: 0,
-            doubt: Doubt::new(limits.loses_frames),
+            doubt: (limits.delivery == Delivery::AtMostOnce)
+                .then(|| Box::new(Doubt::new(limits.loses_frames))),
             awaited: Awaited::default(),
             held: 0,
             sealed_bytes: 0,
@@ -129,7 +130,7 @@ impl Outbox {
     /// Returns whether everything up to `sequence` has left the log and, where it was written at most once,
     /// is confirmed or given up as in doubt.
     pub(crate) fn is_settled(&self, sequence: u64) -> bool {
-        (self.held == 0 || self.first_held() > sequence) && !self.doubt.is_open(sequence)
+        (self.held == 0 || self.first_held() > sequence) && !self.is_in_doubt(sequence)
     }
 
     /// Returns whether there are frames that the connection has not taken.
@@ -140,6 +141,11 @@ impl Outbox {
     /// Returns whether `written` must be called after a write.
     pub(crate) fn forgets_on_write(&self) -> bool {
         self.limits.delivery == Delivery::AtMostOnce
+    }
+
+    /// Returns whether single frames may be lost on the way.
+    pub(crate) const fn loses_frames(&self) -> bool {
+        self.limits.loses_frames
     }
 
     /// Returns whether a full outbox refuses at once.
@@ -238,7 +244,7 @@ impl Outbox {
             Delivery::AtMostOnce => {
                 self.confirm(have);
                 // The rest of what earlier connections wrote stays in doubt.
-                self.doubt.forget();
+                self.forget_doubt();
             }
         }
         Ok(())
@@ -269,7 +275,8 @@ impl Outbox {
             let (first, last) = (self.first_held(), self.sent);
             let released = self.release(last);
             if released > 0 {
-                let confirmed = self.doubt.wrote(first, last, released);
+                let doubt = self.doubt.as_mut();
+                let confirmed = doubt.map_or(0, |doubt| doubt.wrote(first, last, released));
                 self.counts.delivered += confirmed;
                 self.counts.in_doubt += released - confirmed;
             }
@@ -279,7 +286,7 @@ impl Outbox {
     /// At most once: the connection is over, so what is not confirmed will not be: it stays in doubt.
     pub(crate) fn disconnected(&mut self) {
         self.written();
-        self.doubt.forget();
+        self.forget_doubt();
         self.settle_written();
     }
 
@@ -310,8 +317,19 @@ impl Outbox {
         sealed.map_or(self.tail_first, Segment::first_owed)
     }
 
+    fn is_in_doubt(&self, sequence: u64) -> bool {
+        let doubt = self.doubt.as_ref();
+        doubt.is_some_and(|doubt| doubt.is_open(sequence))
+    }
+
+    fn forget_doubt(&mut self) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.forget();
+        }
+    }
+
     fn confirm(&mut self, seq: u64) {
-        let confirmed = self.doubt.confirm(seq);
+        let confirmed = self.doubt.as_mut().map_or(0, |doubt| doubt.confirm(seq));
         self.counts.in_doubt -= confirmed;
         self.counts.delivered += confirmed;
         // Where frames get lost, a confirmation says nothing of those before it.

@@ -39,19 +39,19 @@ pub(super) fn link(
             "give it room for one at least",
         ));
     }
+    let limits = Limits {
+        messages: buffer_size,
+        bytes: BUFFER_BYTES,
+        delivery: Delivery::usual_over(parsed.scheme()),
+        when_full: WhenFull::Block,
+        checksummed: parsed.is_checksummed(),
+        loses_frames: parsed.loses_frames(),
+    };
     let config = LinkConfig {
         service: endpoint.into(),
         asks_for: "".into(),
         endpoint: endpoint.into(),
         checksummed: parsed.is_checksummed(),
-        limits: Limits {
-            messages: buffer_size,
-            bytes: BUFFER_BYTES,
-            delivery: Delivery::usual_over(parsed.scheme()),
-            when_full: WhenFull::Block,
-            checksummed: parsed.is_checksummed(),
-            loses_frames: parsed.loses_frames(),
-        },
         admission: Admission {
             max_message_bytes: parsed.usual_message(),
             domain: None,
@@ -61,7 +61,7 @@ pub(super) fn link(
         idle_timeout: Some(IDLE_TIMEOUT),
         drain_timeout: DRAIN_TIMEOUT,
     };
-    Ok(Link::new(config, Box::new(target)))
+    Ok(Link::new(config, limits, Box::new(target)))
 }
 
 /// The default `buffer_bytes`: 8 MiB, since a count alone says nothing of memory.

@@ -65,7 +65,8 @@ pub(crate) struct Target(Arc<Place>);
 struct Place {
     endpoint: Endpoint,
     security: Arc<Security>,
-    limits: ListenLimits,
+    /// None for the usual ones, as for whoever only dials: there may be very many of those.
+    limits: Option<Box<ListenLimits>>,
     #[cfg(feature = "tcp")]
     keys: Keys,
 }
@@ -79,13 +80,13 @@ impl Target {
             keys: Keys::new(&endpoint, &security),
             endpoint,
             security,
-            limits,
+            limits: (limits != ListenLimits::default()).then(|| Box::new(limits)),
         }))
     }
 
     /// Returns what is taken from those who connect.
     pub(crate) fn limits(&self) -> ListenLimits {
-        self.0.limits
+        self.0.limits.as_deref().copied().unwrap_or_default()
     }
 
     /// Finds out whether this build can open it as privately as it must be: encrypted where that is

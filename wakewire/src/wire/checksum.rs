@@ -23,7 +23,7 @@ impl Crc {
     /// Returns the sum.
     #[inline]
     pub(crate) fn value(&self) -> u32 {
-        self.0.finalize() as u32
+        (self.0.finalize() & 0xFFFF_FFFF) as u32
     }
 }
 
@@ -89,7 +89,9 @@ mod tests {
 
     #[test]
     fn it_is_the_same_in_whatever_parts_it_is_added() {
-        let bytes: Vec<u8> = (0..5000_u32).map(|n| (n * n >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..5000_u32)
+            .map(|n| ((n * n) >> 3).to_le_bytes()[0])
+            .collect();
         for length in (0..300).chain([511, 512, 1023, 1024, 1025, 4096, 5000]) {
             let bytes = &bytes[..length];
             let whole = crc32c(bytes);
