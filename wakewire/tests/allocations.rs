@@ -14,12 +14,12 @@ use std::time::Duration;
 use allocation_counter::{AllocationInfo, measure};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use wakewire::sink::PoolConfig;
 use wakewire::testing::Network;
 use wakewire::{
-    LazyConfig, LazyConnectionPool, LazyMessageSink, Message, MessageSink, Sending, SinkFactory,
-    SinkMetadata, TrySendError,
+    LazyConfig, LazyConnectionPool, LazyMessageSink, Message, MessageSink, MessageSource, Sending,
+    SinkFactory, SinkMetadata, TrySendError,
 };
 
 /// Takes everything at once, or lets everything wait.
@@ -144,6 +144,21 @@ fn a_sink_with_a_buffer_allocates_by_the_segment_and_not_by_the_message() {
     assert!(counted.count_total < 50, "{counted:?}");
 }
 
+/// Sends so many lots of 300 messages of 1000 bytes, each more than one piece of memory, and takes each before the next.
+async fn lots(sink: &dyn MessageSink, source: &mut MessageSource, lots: u64) {
+    let message = Message::new(vec![7; 1000]);
+    for _ in 0..lots {
+        for _ in 0..300 {
+            sink.send(message.clone()).await.expect("accepted");
+        }
+        let mut taken = 0;
+        while taken < 300 {
+            let batch = timeout(PATIENCE, source.recv_batch()).await.expect("soon");
+            taken += batch.expect("bound").expect("open").iter().count();
+        }
+    }
+}
+
 /// New memory is faulted in page by page, which costs more than the messages that come to lie in it.
 #[test]
 fn steady_traffic_lies_in_memory_that_was_used_before() {
@@ -153,26 +168,44 @@ fn steady_traffic_lies_in_memory_that_was_used_before() {
         let source = factory.create_source("x").await.expect("known");
         (factory.create_sink("x").await.expect("known"), source)
     });
-    let message = Message::new(vec![7; 1000]);
-    // Each lot is more than one piece of memory, and most of it is acknowledged before the next one comes.
-    let mut lots = |lots: u64| {
-        runtime.block_on(async {
-            for _ in 0..lots {
-                for _ in 0..300 {
-                    sink.send(message.clone()).await.expect("accepted");
-                }
-                let mut taken = 0;
-                while taken < 300 {
-                    let batch = timeout(PATIENCE, source.recv_batch()).await.expect("soon");
-                    taken += batch.expect("bound").expect("open").iter().count();
-                }
-            }
-        });
-    };
-    lots(10);
-    let counted = measure(|| lots(100));
+    runtime.block_on(lots(&*sink, &mut source, 10));
+    let counted = measure(|| runtime.block_on(lots(&*sink, &mut source, 100)));
     let sent = 100 * 300 * 1000;
     assert!(counted.bytes_total < sent / 5, "{counted:?}");
+}
+
+/// Longer than a link keeps memory for more traffic, and than it takes to see that there is none; virtual.
+const CALM: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_second_after_traffic_a_sender_gives_back_what_it_used_for_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime of one thread");
+    let text = "[services.x]\ntype = 'direct'\nendpoint = 'unix:///x'";
+    let factory = Network::new().factory(text).expect("sound");
+    let (sink, mut source) = runtime.block_on(async {
+        let source = factory.create_source("x").await.expect("known");
+        (factory.create_sink("x").await.expect("known"), source)
+    });
+    runtime.block_on(async {
+        lots(&*sink, &mut source, 10).await;
+        // The last batch counts as processed when the next is asked for.
+        assert!(
+            timeout(Duration::from_millis(100), source.recv())
+                .await
+                .is_err()
+        );
+    });
+    let calm = measure(|| {
+        runtime.block_on(async {
+            sleep(CALM).await;
+        });
+    });
+    assert!(calm.bytes_current <= -(128 << 10), "{calm:?}");
+    assert!(sink.is_connected());
 }
 
 /// What a connection reads into, what a relay or source is, whatever it holds.
