@@ -73,24 +73,37 @@ mod tests {
         assert_eq!(written, [7; 10][..]);
     }
 
+    /// A piece of memory of this size, all of it one part, and where it is.
+    fn whole(size: usize) -> (Bytes, *const u8) {
+        let mut memory = BytesMut::with_capacity(size);
+        memory.extend_from_slice(&[7]);
+        let bytes = memory.split().freeze();
+        let at = bytes.as_ptr();
+        (bytes, at)
+    }
+
     #[test]
     fn the_last_that_fits_is_taken_and_no_more_is_kept_than_may_be() {
         let mut spares = Spares::default();
-        let sizes = [100, 50, 100, 100, 20];
-        let mut at = Vec::new();
-        for size in sizes {
-            let mut memory = BytesMut::with_capacity(size);
-            memory.extend_from_slice(&[7]);
-            let bytes = memory.split().freeze();
-            drop(memory);
-            at.push(bytes.as_ptr());
+        let give = |spares: &mut Spares, size| {
+            let (bytes, at) = whole(size);
             spares.give(bytes, 50, 300);
-        }
-        let mut taken = |room| spares.take(room).map(|piece| piece.as_ptr());
-        assert_eq!(taken(101), None);
-        assert_eq!(taken(60), Some(at[2]), "300 are full with it");
-        assert_eq!(taken(1), Some(at[1]));
-        assert_eq!(taken(1), Some(at[0]));
-        assert_eq!(taken(1), None, "20 is too small to be kept");
+            at
+        };
+        let at = [100, 50, 100, 100, 20].map(|size| give(&mut spares, size));
+        let taken = |spares: &mut Spares, room| spares.take(room).map(|piece| piece.as_ptr());
+        assert_eq!(taken(&mut spares, 101), None);
+        assert_eq!(
+            taken(&mut spares, 60),
+            Some(at[2]),
+            "250 are kept, and another 100 are too many"
+        );
+        assert_eq!(taken(&mut spares, 1), Some(at[1]));
+        // 100 are kept: there is room for two more, and for no third.
+        let at = [100, 100, 50].map(|size| give(&mut spares, size));
+        assert_eq!(taken(&mut spares, 1), Some(at[1]));
+        assert_eq!(taken(&mut spares, 1), Some(at[0]));
+        assert!(taken(&mut spares, 1).is_some());
+        assert_eq!(taken(&mut spares, 1), None, "20 is too small to be kept");
     }
 }

@@ -91,14 +91,17 @@ impl Front {
     /// From now on it behaves like this; those who are there stay, unless they are hung up on.
     pub(super) async fn becomes(&self, mood: Mood) {
         self.shared.mood.send_replace(mood);
-        if matches!(mood, Mood::Refuses | Mood::Closes) {
+        let severs = matches!(mood, Mood::Refuses | Mood::Closes);
+        if severs {
             self.sever();
         }
         let is_so = || match &self.shared.place {
             Where::Unix(path) => path.exists() != (mood == Mood::Refuses),
             Where::Tcp(_) => true,
         };
-        crate::support::eventually("the socket comes or goes", is_so).await;
+        // A connection that is only about to be cut may hand on one more request, and its answer.
+        let is_cut = || !severs || self.open() == 0;
+        crate::support::eventually("the socket comes or goes", || is_so() && is_cut()).await;
     }
 
     /// Cuts every connection there is.
