@@ -181,8 +181,11 @@ impl Walk<'_> {
                 self.unread = true;
                 return Ok(true);
             }
-            // A later life has read it and gone on without.
-            Err(_) if self.limit(index) <= self.expected.max(self.acked + 1) => return Ok(true),
+            // Nobody needs it, or a later life has read it and gone on without.
+            Err(_) if self.limit(index) <= self.acked + 1 => return Ok(true),
+            Err(_) if self.limit(index) <= self.expected && !self.may_void(index) => {
+                return Ok(true);
+            }
             Err(fault) => return self.bad(index, 0, fault.clone()),
         };
         let limit = self.limit(index);
@@ -292,6 +295,17 @@ impl Walk<'_> {
         let number = |index: usize| number_of(&self.parts.get(index)?.name);
         let before = index.checked_sub(1).and_then(number);
         before.is_some_and(|before| number(index) == Some(before + 1))
+    }
+
+    /// Returns whether an opening that cannot be read may have said that files before it do not count to their end: the
+    /// life that wrote it went on with the next file, and no loss of power has spoilt it since.
+    fn may_void(&self, index: usize) -> bool {
+        let before = self.openings[..index].iter().rev().flatten().next();
+        let behind = self.openings[index + 1..].iter().flatten().next();
+        let (Some(before), Some(behind)) = (before, behind) else {
+            return false;
+        };
+        !self.rebooted && before.epoch == behind.epoch && behind.before < self.expected
     }
 
     /// Returns where what a file holds ends to count: a later file says where it goes on.
