@@ -173,11 +173,11 @@ fn a_damaged_spool_is_an_error_with_its_place() {
         .rfind(|file| file.extension().is_some())
         .unwrap();
     let mut bytes = fs::read(file).unwrap();
-    bytes[96 + 32] ^= 0x20;
+    bytes[96 + 56 + 32] ^= 0x20;
     fs::write(file, bytes).unwrap();
     place
         .run(&send)
         .expect(1)
-        .saying("is damaged at byte 96")
+        .saying("is damaged at byte 152")
         .saying("restore it, or move");
 }

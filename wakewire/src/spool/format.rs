@@ -1,4 +1,4 @@
-//! What stands in a file of a spool: an opening, then frames as they go over the wire, and marks between them.
+//! What stands in a file of a spool: an opening and a mark, then frames as they go over the wire, and marks between them.
 //! No I/O, no clock.
 //!
 //! A frame is its own record: it has its length, its number and its checksum. So what was appended is what is sent.

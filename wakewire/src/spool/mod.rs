@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/SERVICE/lock                    one process at a time
 //! DIR/SERVICE/0000000000000001.seg    opening
-//! DIR/SERVICE/0000000000000002.seg    opening │ frame frame … mark frame …
+//! DIR/SERVICE/0000000000000002.seg    opening │ mark frame frame … mark frame …
 //! ```
 //!
 //! `format` and `recovery` are pure, `journal` keeps the files in order, `disk` is where they are.

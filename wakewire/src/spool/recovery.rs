@@ -182,10 +182,7 @@ impl Walk<'_> {
                 return Ok(true);
             }
             // Nobody needs it, or a later life has read it and gone on without.
-            Err(_) if self.limit(index) <= self.acked + 1 => return Ok(true),
-            Err(_) if self.limit(index) <= self.expected && !self.may_void(index) => {
-                return Ok(true);
-            }
+            Err(_) if self.limit(index) <= self.expected.max(self.acked + 1) => return Ok(true),
             Err(fault) => return self.bad(index, 0, fault.clone()),
         };
         let limit = self.limit(index);
@@ -297,31 +294,41 @@ impl Walk<'_> {
         before.is_some_and(|before| number(index) == Some(before + 1))
     }
 
-    /// Returns whether an opening that cannot be read may have said that files before it do not count to their end: the
-    /// life that wrote it went on with the next file, and no loss of power has spoilt it since.
-    fn may_void(&self, index: usize) -> bool {
-        let before = self.openings[..index].iter().rev().flatten().next();
-        let behind = self.openings[index + 1..].iter().flatten().next();
-        let (Some(before), Some(behind)) = (before, behind) else {
-            return false;
-        };
-        !self.rebooted && before.epoch == behind.epoch && behind.before < self.expected
+    /// Returns where what a file holds ends to count: a later one says where it goes on.
+    fn limit(&self, index: usize) -> u64 {
+        let later = index + 1..self.parts.len();
+        let firsts = later.filter_map(|later| match &self.openings[later] {
+            Ok(opening) => Some(opening.first),
+            Err(_) => self.begins(later),
+        });
+        firsts.min().unwrap_or(u64::MAX)
     }
 
-    /// Returns where what a file holds ends to count: a later file says where it goes on.
-    fn limit(&self, index: usize) -> u64 {
-        let later = self.openings[index + 1..].iter().flatten();
-        later.map(|opening| opening.first).min().unwrap_or(u64::MAX)
+    /// Returns where a file begins whose opening cannot be read: the mark behind that says so, or the next file of the
+    /// same life does. A later life has gone on without it, and names the one before as the one before.
+    fn begins(&self, index: usize) -> Option<u64> {
+        let before = self.openings[..index].iter().rev().flatten().next()?;
+        let bytes = self.parts[index].bytes.get(OPENING..)?;
+        if let Ok(Some((Record::Mark { next, .. }, _))) =
+            record(bytes, self.contents, before.session)
+        {
+            return Some(next);
+        }
+        let behind = self.openings.get(index + 1)?.as_ref().ok()?;
+        // One that has no frames may never have got its opening: then it is not what the next calls the one before.
+        let is_before = behind.before > before.first || !bytes.is_empty();
+        (is_before && behind.epoch == before.epoch).then_some(behind.before)
     }
 
     /// Cuts the log off here, if that may be.
     fn bad(&mut self, index: usize, at: usize, fault: Fault) -> Result<bool, Damage> {
         let part = &self.parts[index];
         let needed = self.expected.max(self.acked + 1);
-        // Of a file that does not say itself where it begins, the next one does.
         let needed = match (&self.openings[index], self.openings.get(index + 1)) {
             (Err(_), Some(Ok(next))) => needed.max(next.before),
-            (Err(_), _) => u64::MAX,
+            (Err(_), _) => self
+                .begins(index)
+                .map_or(u64::MAX, |first| needed.max(first)),
             // What was before the file that may have lost its frames is gone, as what is acknowledged goes.
             (Ok(opening), _) if !self.begun => needed.max(opening.before),
             (Ok(_), _) => needed,
@@ -348,39 +355,35 @@ impl Walk<'_> {
 
     /// Returns whether an opening or mark behind this place says something (`next`, `synced`) of it.
     fn is_vouched(&self, index: usize, at: usize, says: impl Fn(u64, u64) -> bool) -> bool {
-        let later = self.openings[index..].iter().zip(&self.parts[index..]);
-        later.enumerate().any(|(behind, (opening, part))| {
-            let Ok(opening) = opening else {
-                return false;
-            };
-            let from = if behind == 0 {
-                at.max(OPENING)
-            } else {
-                OPENING
-            };
-            let opens = (behind > 0 || at == 0) && says(opening.first, opening.synced);
-            opens
-                || marks(part.bytes.get(from..).unwrap_or_default(), opening.session).any(
-                    |mark| matches!(mark, Record::Mark { next, synced, .. } if says(next, synced)),
-                )
+        (index..self.parts.len()).any(|behind| {
+            let here = behind == index;
+            let opening = self.openings[behind].as_ref().ok();
+            let opens = opening.is_some_and(|opening| says(opening.first, opening.synced));
+            let mut marks = self.marks(behind, if here { at } else { 0 });
+            (opens && (!here || at == 0)) || marks.any(|(_, synced, next)| says(next, synced))
         })
     }
 
     /// What was acknowledged once is so for good, wherever that stands.
     fn acked_by_marks(&self) -> u64 {
-        let known = self.openings.iter().zip(self.parts);
-        let all = known.filter_map(|(opening, part)| Some((opening.as_ref().ok()?, part)));
-        let levels = all.flat_map(|(opening, part)| {
-            let marks = marks(
-                part.bytes.get(OPENING..).unwrap_or_default(),
-                opening.session,
-            );
-            marks.map(|mark| match mark {
-                Record::Mark { acked, .. } => acked,
-                Record::Frame { .. } | Record::Name(_) => 0,
-            })
-        });
-        levels.max().unwrap_or_default()
+        let all = (0..self.parts.len()).flat_map(|index| self.marks(index, 0));
+        all.map(|(acked, ..)| acked).max().unwrap_or_default()
+    }
+
+    /// Returns what the marks of a file say behind this place: `acked`, `synced`, `next`. A file that does not say itself
+    /// whose it is counts as that before it.
+    fn marks(&self, index: usize, at: usize) -> impl Iterator<Item = (u64, u64, u64)> {
+        let session = self.openings[..=index].iter().rev().flatten().next();
+        let bytes = self.parts[index].bytes.get(at.max(OPENING)..);
+        let marks = session.map(|opening| marks(bytes.unwrap_or_default(), opening.session));
+        marks.into_iter().flatten().filter_map(|mark| match mark {
+            Record::Mark {
+                acked,
+                synced,
+                next,
+            } => Some((acked, synced, next)),
+            Record::Frame { .. } | Record::Name(_) => None,
+        })
     }
 }
 

@@ -264,15 +264,15 @@ async fn damage_is_told_with_its_place_and_nothing_is_delivered() {
     life(&text, 0..10).await;
     let file = segments(&place).pop().unwrap();
     let sound = fs::read(&file).unwrap();
-    // In the payload of the third of ten frames of 40 bytes, behind 96 bytes.
+    // In the payload of the third of ten frames of 40 bytes, behind an opening of 96 and a mark of 56.
     let mut damaged = sound.clone();
-    damaged[96 + 2 * 40 + 35] ^= 1;
+    damaged[96 + 56 + 2 * 40 + 35] ^= 1;
     fs::write(&file, &damaged).unwrap();
     let said = refusal(&text).await;
     let name = file.file_name().unwrap().to_str().unwrap();
     assert!(
         said.contains(&format!(
-            "`{name}` is damaged at byte 176: the checksum does not match"
+            "`{name}` is damaged at byte 232: the checksum does not match"
         )),
         "{said}"
     );

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 pub(crate) use self::syncing::Unsynced;
 use super::disk::{Disk, Tape};
-use super::format::{Boot, Contents, OPENING, Opening, encode_mark, name_of, number_of};
+use super::format::{Boot, Contents, MARK, OPENING, Opening, encode_mark, name_of, number_of};
 use super::recovery::{Damage, Fate, Part, Recovered, recover};
 use crate::wire::SessionId;
 
@@ -158,7 +158,7 @@ impl Journal {
 
     /// Begins a life: it is on the disk itself before anything is done in it.
     fn live(&mut self) -> io::Result<()> {
-        let (name, tape) = self.make()?;
+        let (name, tape) = self.make(&[])?;
         if let Err(error) = tape.sync().and_then(|()| self.disk.sync()) {
             self.forget(&name);
             return Err(error);
@@ -243,8 +243,8 @@ impl Journal {
         }
     }
 
-    /// Makes the next file, with its opening.
-    fn make(&mut self) -> io::Result<(String, Arc<dyn Tape>)> {
+    /// Makes the next file, with its opening and what stands behind that.
+    fn make(&mut self, behind: &[u8]) -> io::Result<(String, Arc<dyn Tape>)> {
         let number = self.number + 1;
         let name = name_of(number);
         let tape = self.disk.create(&name)?;
@@ -258,7 +258,7 @@ impl Journal {
             synced: self.synced,
             holds_back: self.terms.holds_back,
         };
-        if let Err(error) = tape.append(&[&opening.encode(self.terms.contents)]) {
+        if let Err(error) = tape.append(&[&opening.encode(self.terms.contents), behind]) {
             if self.disk.remove(&name).is_err() {
                 self.number = number;
             }
@@ -269,9 +269,11 @@ impl Journal {
         Ok((name, tape))
     }
 
-    /// Begins the next file for frames.
+    /// Begins the next file for frames. Where it begins stands in it twice: what files before it could not be cut to is
+    /// void, and one bit that turns must not make it count.
     fn begin(&mut self) -> io::Result<()> {
-        let (name, tape) = self.make()?;
+        let mark = self.mark();
+        let (name, tape) = self.make(&mark)?;
         if !self.terms.syncs
             && let Some(last) = self.segments.back_mut()
         {
@@ -282,9 +284,9 @@ impl Journal {
             tape: Some(tape),
             first: self.next,
             next: self.next,
-            bytes: OPENING as u64,
+            bytes: BEGINNING,
             synced_next: self.next,
-            synced_bytes: OPENING as u64,
+            synced_bytes: BEGINNING,
         });
         self.renamed();
         self.appends = true;
@@ -314,7 +316,7 @@ impl Journal {
         }
     }
 
-    fn mark(&self) -> [u8; super::format::MARK] {
+    fn mark(&self) -> [u8; MARK] {
         encode_mark(self.session, self.acked, self.synced, self.next)
     }
 
@@ -341,6 +343,9 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
+
+/// How long an opening and the mark behind it are.
+const BEGINNING: u64 = (OPENING + MARK) as u64;
 
 /// A mark says what was on the disk before it, so that damage there is told from a tail: often enough that little is
 /// in doubt, seldom enough to take little room.

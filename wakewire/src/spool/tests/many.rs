@@ -326,6 +326,10 @@ impl World {
                 bytes: content.bytes.into(),
             })
             .collect();
+        let later = Boot(self.terms.boot.0 + 1);
+        if let Ok(recovered) = recover(&parts, Contents::ManySessions, later) {
+            self.holds(&sort_out(&recovered), 0);
+        }
         match recover(&parts, Contents::ManySessions, self.terms.boot) {
             Ok(recovered) => self.holds(&sort_out(&recovered), 0),
             Err(damage) => {

@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 
 use self::disk::{Faults, Memory};
 use super::arbitrary;
-use super::format::{Boot, Contents, OPENING, Opening, Record, encode_mark, record};
+use super::format::{Boot, Contents, MARK, OPENING, Opening, Record, encode_mark, record};
 use super::journal::{Journal, Terms, Unopened};
 use super::recovery::{Part, Recovered, recover};
 use crate::message::Message;
@@ -338,6 +338,10 @@ impl World {
                 bytes: content.bytes.into(),
             })
             .collect();
+        let later = Boot(self.terms.boot.0 + 1);
+        if let Ok(recovered) = recover(&parts, self.terms.contents, later) {
+            self.holds(&recovered, self.journal.synced().min(recovered.next - 1));
+        }
         match recover(&parts, self.terms.contents, self.terms.boot) {
             Ok(recovered) => {
                 self.holds(&recovered, 0);
@@ -502,4 +506,47 @@ fn a_message_cannot_pass_for_a_mark() {
     world.journal.append(2, &frame).unwrap();
     let (_, recovered) = world.open().unwrap();
     assert_eq!((recovered.acked, recovered.next), (0, 2));
+}
+
+/// What was refused and could not be cut off is void by what the next file says: no bit of that may make it count.
+#[test]
+fn what_was_refused_does_not_count_whichever_bit_of_the_next_opening_turns() {
+    let mut world = World::new(10_000, false);
+    world.append(1, 0);
+    world.run(Act::Full(3, 20, 150, false));
+    world.append(2, 30);
+    world.run(Act::Sync);
+    let files = world.disk.files();
+    let (last, content) = files.last_key_value().unwrap();
+    assert!(content.bytes.len() > OPENING);
+    let before = files.values().rev().nth(1).unwrap();
+    let whole = Record::Frame {
+        origin: 0,
+        sequence: 2,
+    };
+    let refused = OPENING + MARK + frame_length(&before.bytes[OPENING + MARK..]);
+    let found = record(
+        &before.bytes[refused..],
+        Contents::OneSession,
+        world.session,
+    );
+    assert!(matches!(found, Ok(Some((found, _))) if found == whole));
+    for bit in 0..OPENING * 8 {
+        let parts: Vec<_> = (files.iter())
+            .map(|(name, content)| {
+                let mut bytes = content.bytes.clone();
+                if name == last {
+                    bytes[bit / 8] ^= 1 << (bit % 8);
+                }
+                let (name, bytes) = (name.clone(), bytes.into());
+                Part { name, bytes }
+            })
+            .collect();
+        let same = recover(&parts, Contents::OneSession, Boot(1));
+        assert!(same.is_err(), "bit {bit} was whole once");
+        if let Ok(recovered) = recover(&parts, Contents::OneSession, Boot(2)) {
+            assert_eq!(recovered.next, 2, "bit {bit}");
+            world.holds(&recovered, 1);
+        }
+    }
 }
