@@ -119,6 +119,7 @@ pub(crate) enum Refusal {
 
 impl Admission {
     /// Checks one message; cheap enough for every send.
+    #[inline]
     pub(crate) fn check(&self, message: &impl Parts) -> Result<(), Refusal> {
         let bytes = message.payload().len();
         if bytes > self.max_message_bytes {
@@ -128,20 +129,8 @@ impl Admission {
             });
         }
         self.judge(message.message_type(), message.precision())?;
-        for (field, text) in [
-            ("target", message.target()),
-            ("correlation_id", message.correlation_id()),
-        ] {
-            if let Some(text) = text
-                && text.len() > FIELD_LIMIT
-            {
-                return Err(Refusal::LongField {
-                    field,
-                    bytes: text.len(),
-                });
-            }
-        }
-        Ok(())
+        short("target", message.target())?;
+        short("correlation_id", message.correlation_id())
     }
 
     /// Returns itself, unless it takes messages of every type and scale: then none that arrives need be looked at.
@@ -171,6 +160,15 @@ impl Admission {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Checks what travels beside a payload.
+#[inline]
+fn short(field: &'static str, text: Option<&str>) -> Result<(), Refusal> {
+    match text.map(str::len) {
+        Some(bytes) if bytes > FIELD_LIMIT => Err(Refusal::LongField { field, bytes }),
+        _ => Ok(()),
     }
 }
 

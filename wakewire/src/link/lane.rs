@@ -119,7 +119,7 @@ impl Lane {
     }
 
     /// Takes a message over if the link's state and the outbox's room allow.
-    #[inline]
+    #[inline(always)]
     pub(super) fn offer(&mut self, message: &impl Parts) -> Offer {
         if self.closing || self.lost {
             self.refused += 1;

@@ -169,7 +169,7 @@ impl Outbox {
     }
 
     /// Rule P1: takes a message over, if there is room.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn append(&mut self, message: &impl Parts) -> Appended {
         let length = encoded_length(message);
         let mut outcome = Appended::Accepted;

@@ -97,6 +97,7 @@ impl MessageSource {
     }
 
     /// Says that what is in hand was processed. If that cannot be written it stays in hand.
+    #[inline]
     pub(super) fn confirm(&mut self) -> Result<(), SinkError> {
         let written = match &mut self.current {
             Some(Current {

@@ -23,6 +23,7 @@ enum Tag {
 }
 
 /// Returns how many bytes the extensions of a message take; 0 when it has none.
+#[inline]
 pub(super) fn length(message: &impl Parts, within_ms: Option<u32>) -> usize {
     if message.target().is_none()
         && message.correlation_id().is_none()

@@ -81,6 +81,7 @@ impl Run {
     }
 
     /// Takes the first frame off.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         if self.first > self.last {
             return None;
