@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::kept::after;
+use super::kept::{Kept, after};
 use super::{ClosedConnections, ConnectionPool, PoolStatistics, PooledConnection};
 use crate::connection::config::PoolConfig;
 use crate::connection::node::Pooled;
@@ -654,4 +654,33 @@ fn every_reason_counts_towards_how_many_were_closed() {
 fn a_wait_that_no_clock_can_show_is_longer_than_a_process_lives() {
     let now = std::time::Instant::now();
     assert!(after(now, Duration::MAX) - now > 10 * 365 * 86_400 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_uses_one_and_who_waits_for_one_is_load() {
+    let node = Node::new();
+    let pool = pool(&node, few(0, 2));
+    assert_eq!(pool.load(), 0);
+    let used = get_all(&pool, 2).await;
+    assert_eq!(pool.load(), 2);
+    let waiting = pool.get_connection();
+    tokio::pin!(waiting);
+    assert!(timeout(MILLISECOND, &mut waiting).await.is_err());
+    assert_eq!(pool.load(), 3);
+    drop(used);
+    drop(waiting.await.unwrap());
+    assert_eq!(pool.load(), 0);
+}
+
+#[test]
+fn a_peer_that_allows_less_is_told_from_one_that_allows_as_much_or_says_nothing() {
+    let now = std::time::Instant::now();
+    let allows_less_than_eight = |announced| {
+        let kept = Kept::new(1, (), now).within(60 * SECOND, announced, 0.0);
+        kept.is_let_idle_for_less_than(8 * SECOND)
+    };
+    // We count on four fifths of what is announced.
+    assert!(allows_less_than_eight(Some(9 * SECOND)));
+    assert!(!allows_less_than_eight(Some(10 * SECOND)));
+    assert!(!allows_less_than_eight(None));
 }
