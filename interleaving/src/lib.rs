@@ -22,6 +22,8 @@ mod endpoint;
 mod error;
 #[path = "../../wakewire/src/link/mod.rs"]
 mod link;
+#[path = "../../wakewire/src/lock_file.rs"]
+mod lock_file;
 #[path = "../../wakewire/src/message.rs"]
 mod message;
 #[path = "../../wakewire/src/outbox/mod.rs"]

@@ -53,6 +53,7 @@ mod factory;
 #[doc(hidden)]
 pub mod fuzzing;
 mod link;
+mod lock_file;
 mod message;
 mod outbox;
 mod randomness;

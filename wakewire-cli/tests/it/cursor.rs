@@ -86,7 +86,7 @@ fn a_second_one_is_refused_and_another_output_is_left_alone() {
     let second = place.run(&["listen", "ticks", "--cursor", "cursor"]);
     second
         .expect(1)
-        .saying("another consumer uses it")
+        .saying(&format!("process {} uses it", listener.id()))
         .saying("give each consumer its own file");
     place.run(&["send", "ticks", "--input", &input]).expect(0);
     listener.end().expect(0);

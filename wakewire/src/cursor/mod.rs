@@ -26,6 +26,7 @@ use self::log::{Entry, LONGEST, Log};
 pub(crate) use self::log::{MARK_BYTES, Mark};
 pub use self::position::{Position, PositionError};
 use crate::error::{Failure, SinkError};
+use crate::lock_file::LockFile;
 
 /// A file that says up to where a consumer has processed the messages of each producer.
 ///
@@ -57,7 +58,7 @@ pub struct Cursor {
     /// What went wrong where nobody could be told.
     fault: Mutex<Option<io::Error>>,
     /// Held as long as we live; the file itself stays, since removing it would race with another starter.
-    _lock: File,
+    _lock: LockFile,
 }
 
 struct State {
@@ -210,7 +211,7 @@ impl State {
 
 fn failure(service: &str, path: &Path, error: io::Error) -> SinkError {
     let hint = match error.kind() {
-        io::ErrorKind::WouldBlock => {
+        io::ErrorKind::ResourceBusy => {
             "one process at a time goes on with a cursor: give each consumer its own file"
         }
         io::ErrorKind::InvalidData => {

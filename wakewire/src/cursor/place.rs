@@ -1,25 +1,19 @@
 //! The file of a cursor: ours alone, never through a link, replaced as a whole.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::lock_file::LockFile;
+
 /// Takes the lock beside the file: two processes cannot both go on there.
-pub(super) fn lock(path: &Path) -> io::Result<File> {
-    let file = options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(beside(path, ".lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(io::Error::new(
-            io::ErrorKind::WouldBlock,
-            "another consumer uses it",
-        )),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
+pub(super) fn lock(path: &Path) -> io::Result<LockFile> {
+    LockFile::take(
+        &beside(path, ".lock"),
+        io::ErrorKind::ResourceBusy,
+        "uses it",
+    )
 }
 
 /// Opens the file if it is there, not too long, and nobody else can write to it.

@@ -86,7 +86,7 @@ fn only_one_at_a_time_has_it() {
     let error = Cursor::open(&path).unwrap_err();
     assert!(matches!(error, SinkError::Io(_)), "{error}");
     assert!(
-        error.to_string().contains("another consumer uses it"),
+        error.to_string().contains("this process uses it"),
         "{error}"
     );
     drop(first);

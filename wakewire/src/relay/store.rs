@@ -16,8 +16,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::effects::Chunk;
 use super::switchboard::{Bell, Switchboard};
 use crate::delivery::Fsync;
+use crate::lock_file::LockFile;
 use crate::randomness::random;
-use crate::spool::disk::{self, Directory, Disk, Lock};
+use crate::spool::disk::{self, Directory, Disk};
 use crate::spool::format::{Boot, Contents};
 use crate::spool::journal::{Journal, Terms, Unopened, is_full};
 use crate::spool::segment_bytes;
@@ -29,7 +30,7 @@ use crate::wire::SessionId;
 pub(crate) struct Store {
     files: Mutex<Files>,
     /// None on a disk that is nobody else's. It goes with the last who writes.
-    lock: Option<Lock>,
+    lock: Option<LockFile>,
     path: PathBuf,
     fsync: Fsync,
     fault: Mutex<Option<String>>,

@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 use sha2::{Digest, Sha256};
 
 use super::format::Boot;
+use crate::lock_file::LockFile;
 
 /// A directory that nobody else writes to. Blocks; a test has one that fails and forgets on command.
 pub(crate) trait Disk: fmt::Debug + Send + Sync {
@@ -45,18 +46,14 @@ pub(crate) struct Directory {
     path: PathBuf,
 }
 
-/// What makes a directory ours as long as we have it. The file stays: removing it would race with another starter.
-#[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "it is there to be dropped")] File);
-
 impl Directory {
     /// Makes the directory of this service below `base`, both of them only for our user, and takes its lock.
-    pub(crate) fn claim(base: &Path, service: &str) -> io::Result<(Self, Lock)> {
+    pub(crate) fn claim(base: &Path, service: &str) -> io::Result<(Self, LockFile)> {
         private(base)?;
         let path = base.join(file_name(service));
         private(&path)?;
-        let lock = lock(&path.join(LOCK))?;
-        Ok((Self { path }, Lock(lock)))
+        let lock = LockFile::take(&path.join(LOCK), io::ErrorKind::ResourceBusy, "has it")?;
+        Ok((Self { path }, lock))
     }
 
     /// Returns where it is.
@@ -170,37 +167,6 @@ fn private(path: &Path) -> io::Result<()> {
         io::ErrorKind::PermissionDenied,
         format!("`{shown}` {why}"),
     ))
-}
-
-/// Takes the lock, and writes into the file who has it.
-fn lock(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.create(true).truncate(false).read(true).write(true);
-    options
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-    let mut file = options.open(path)?;
-    match file.try_lock() {
-        Ok(()) => {
-            file.set_len(0)?;
-            file.write_all(std::process::id().to_string().as_bytes())?;
-            Ok(file)
-        }
-        Err(fs::TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let known = (&file).take(20).read_to_string(&mut holder).is_ok();
-            let who = match holder.parse::<u32>() {
-                Ok(id) if known && id == std::process::id() => "this process".to_owned(),
-                Ok(id) if known => format!("process {id}"),
-                _ => "another process".to_owned(),
-            };
-            Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                format!("{who} has it"),
-            ))
-        }
-        Err(fs::TryLockError::Error(error)) => Err(error),
-    }
 }
 
 /// Returns the name of a service as that of a file: what is not plain is written as its bytes, capitals too, since

@@ -24,11 +24,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use self::disk::{Directory, Disk, Lock};
+use self::disk::{Directory, Disk};
 use self::format::Contents;
 use self::journal::{Journal, Terms, Unopened, Unsynced};
 use self::recovery::Recovered;
 use crate::delivery::Fsync;
+use crate::lock_file::LockFile;
 use crate::randomness::random;
 use crate::wire::SessionId;
 
@@ -41,7 +42,7 @@ pub(crate) struct Spool {
     /// None once it is closed: then another process may have it.
     journal: Mutex<Option<Journal>>,
     /// None on a disk that is nobody else's.
-    lock: Mutex<Option<Lock>>,
+    lock: Mutex<Option<LockFile>>,
     path: PathBuf,
     fsync: Fsync,
 }

@@ -1,16 +1,16 @@
 //! Unix sockets: bound so that nobody else's is replaced and nobody else may connect.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use super::line::{Course, Line};
 use crate::error::Phase;
+use crate::lock_file::LockFile;
 use crate::security::Identity;
 
 /// Opens a connection to the socket at this path.
@@ -66,8 +66,8 @@ pub(crate) struct Listener {
     path: PathBuf,
     /// Device and inode, to know the file again.
     identity: (u64, u64),
-    /// Held as long as we listen; the file itself stays, since removing it would race with another starter.
-    _lock: File,
+    /// Held as long as we listen.
+    _lock: LockFile,
 }
 
 impl Listener {
@@ -103,21 +103,10 @@ impl Drop for Listener {
 }
 
 /// Takes the lock beside the socket: two starters cannot both find the path free.
-fn lock(path: &Path) -> io::Result<File> {
+fn lock(path: &Path) -> io::Result<LockFile> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        // Not through a link that somebody has put there.
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(&name)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(in_use("another process listens there")),
-        Err(fs::TryLockError::Error(error)) => Err(error),
-    }
+    LockFile::take(Path::new(&name), io::ErrorKind::AddrInUse, "listens there")
 }
 
 /// Removes what an earlier life of ours left; refuses to remove anything else.
@@ -170,7 +159,7 @@ const SOCKET: &str = "s";
 #[cfg(target_os = "linux")]
 fn bind_inside(directory: &Path) -> io::Result<UnixListener> {
     use std::os::fd::AsRawFd;
-    let directory = File::open(directory)?;
+    let directory = fs::File::open(directory)?;
     UnixListener::bind(format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd()))
 }
 

@@ -208,7 +208,7 @@ async fn the_key_of_the_service_opens_it_for_one_consumer_at_a_time() {
         assert!(matches!(error, SinkError::Io(_)), "{error}");
         let said = error.to_string();
         assert!(
-            said.contains("service `direct`") && said.contains("another consumer uses it"),
+            said.contains("service `direct`") && said.contains("this process uses it"),
             "{said}"
         );
     }

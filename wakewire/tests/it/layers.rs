@@ -16,7 +16,14 @@ use syn::parse::{ParseStream, Parser};
 /// `domain` stands below the row that it shared with `message` in the first sketch, because a domain is checked
 /// against a message.
 const ROWS: &[&[&str]] = &[
-    &["message", "endpoint", "backoff", "randomness", "atomic"],
+    &[
+        "message",
+        "endpoint",
+        "backoff",
+        "randomness",
+        "atomic",
+        "lock_file",
+    ],
     &["domain", "delivery", "security"],
     &["error"],
     &["wire"],
