@@ -157,11 +157,11 @@ impl MessageSource {
                     let sequence = current.run.first - 1;
                     current.in_hand = Some(sequence);
                     self.unsaid.add(frame.len());
-                    let decoded = decode_message(frame);
                     self.stats.received += 1;
-                    return decoded
-                        .map(Some)
-                        .map_err(|error| self.config.error(Phase::Read, &error.to_string()));
+                    return match decode_message(frame) {
+                        Ok(message) => Ok(Some(message)),
+                        Err(error) => Err(self.config.error(Phase::Read, &error.to_string())),
+                    };
                 }
                 self.current = None;
             }

@@ -67,18 +67,32 @@ impl Progress {
 
     /// The application is past this message, and this mark belongs to that; `Err` when it cannot be written, and then it
     /// is not so.
+    #[inline]
     pub(super) fn confirm(&self, sequence: u64, mark: Option<Mark>) -> io::Result<()> {
         if let Some(cursor) = &self.cursor
-            && (sequence > self.processed() || mark.is_some())
+            && !self.is_written(cursor, sequence, mark)?
         {
-            let Some(cursor) = cursor.upgrade() else {
-                return Ok(());
-            };
-            cursor.advance(self.position(sequence), mark)?;
+            return Ok(());
         }
         self.processed.fetch_max(sequence, SeqCst);
         self.acker.tell();
         Ok(())
+    }
+
+    /// Writes it to the cursor, if that is news; returns whether there is somebody who keeps a cursor.
+    fn is_written(
+        &self,
+        cursor: &Weak<Cursor>,
+        sequence: u64,
+        mark: Option<Mark>,
+    ) -> io::Result<bool> {
+        if sequence > self.processed() || mark.is_some() {
+            let Some(cursor) = cursor.upgrade() else {
+                return Ok(false);
+            };
+            cursor.advance(self.position(sequence), mark)?;
+        }
+        Ok(true)
     }
 
     /// The same where nobody can be told of an error: the source's next call is.
@@ -152,11 +166,16 @@ impl Unsaid {
     pub(super) fn add(&mut self, bytes: usize) {
         self.bytes += bytes;
         if self.bytes >= URGE_AFTER {
-            self.bytes = 0;
-            self.touched.iter().for_each(|progress| progress.urge());
-            // The last one is still in use.
-            self.touched.drain(..self.touched.len().saturating_sub(1));
+            self.urge_now_and_then();
         }
+    }
+
+    #[cold]
+    fn urge_now_and_then(&mut self) {
+        self.bytes = 0;
+        self.touched.iter().for_each(|progress| progress.urge());
+        // The last one is still in use.
+        self.touched.drain(..self.touched.len().saturating_sub(1));
     }
 
     /// Has all of it acknowledged at once.
@@ -176,6 +195,7 @@ pub(super) struct Acker {
 }
 
 impl Acker {
+    #[inline]
     fn tell(&self) {
         // A plain load first: the flag is down while acknowledgements are being collected.
         if self.armed.load(SeqCst) && self.armed.swap(false, SeqCst) {

@@ -356,20 +356,28 @@ pub(crate) fn decode_message(mut frame: Bytes) -> Result<Message, ProtocolError>
 
 /// Makes an owned message of what follows the header of a frame that carries one.
 #[inline]
-pub(crate) fn decode_carried(header: &Header, mut body: Bytes) -> Result<Message, ProtocolError> {
+pub(crate) fn decode_carried(header: &Header, body: Bytes) -> Result<Message, ProtocolError> {
     let mut message = Message {
+        payload: body,
+        target: None,
+        correlation_id: None,
         timestamp: header.timestamp,
         message_type: header.message_type,
         priority: header.priority(),
-        ..Message::default()
+        precision: None,
     };
     if header.flags & EXTENSIONS != 0 {
-        let start = extensions::end(&body)?;
-        extensions::read(&body, &mut message)?;
-        body.advance(start);
+        read_extensions(&mut message)?;
     }
-    message.payload = body;
     Ok(message)
+}
+
+/// Reads what stands before the payload, and takes it off.
+#[inline(never)]
+fn read_extensions(message: &mut Message) -> Result<(), ProtocolError> {
+    let body = message.payload.clone();
+    message.payload.advance(extensions::end(&body)?);
+    extensions::read(&body, message)
 }
 
 /// Returns for how many ms a request is wanted, if it says so.
