@@ -146,7 +146,16 @@ impl Hub {
         let Some(consumer) = self.roster.get_mut(slot) else {
             return stated;
         };
-        for (origin, session) in self.sessions.iter_mut().filter(|(_, s)| s.known) {
+        for (origin, session) in self.sessions.iter_mut() {
+            if !session.known {
+                // C4, also while its producer is away: it goes on where its last life was.
+                let level = session.place(slot).level;
+                if level > 0 && hello.start != Start::Earliest {
+                    let place = session.place_mut(slot);
+                    place.sent = place.sent.max(level);
+                }
+                continue;
+            }
             let (kept, acked, have) = (session.kept(), session.acked, session.have);
             let place = session.place_mut(slot);
             if !place.stated {

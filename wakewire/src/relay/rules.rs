@@ -356,6 +356,28 @@ fn a_named_consumer_in_a_new_life_goes_on_where_the_last_one_was_c4() {
 }
 
 #[test]
+fn a_new_life_goes_on_where_the_last_one_was_also_if_it_comes_before_the_producer_c4() {
+    let mut relay = Relay::new(HubConfig {
+        named: vec!["a".to_owned()],
+        ..config()
+    });
+    // What it says after a start of the relay, and what the next life of it no longer knows.
+    let positions = vec![at(A, 3, 3)];
+    let hello = ConsumerHello {
+        positions,
+        ..name("a")
+    };
+    relay.hello(hello, 2).unwrap();
+    relay.lost(2);
+    relay.hello(name("a"), 3).unwrap();
+    relay.producer(A, 2, 1);
+    assert_eq!(relay.sent(3), "1g3", "not again what is acknowledged");
+    relay.data(1, 2, 4).unwrap();
+    assert_eq!(relay.news(1), Some((3, true)));
+    assert_eq!(relay.sent(3), "1d4-4");
+}
+
+#[test]
 fn acknowledgements_beyond_what_was_sent_end_the_connection_c4() {
     let mut relay = Relay::new(config());
     relay.producer(A, 1, 1);
