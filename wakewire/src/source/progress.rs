@@ -70,7 +70,7 @@ impl Progress {
     #[inline]
     pub(super) fn confirm(&self, sequence: u64, mark: Option<Mark>) -> io::Result<()> {
         if let Some(cursor) = &self.cursor
-            && !self.is_written(cursor, sequence, mark)?
+            && !self.writes_down(cursor, sequence, mark)?
         {
             return Ok(());
         }
@@ -80,7 +80,7 @@ impl Progress {
     }
 
     /// Writes it to the cursor, if that is news; returns whether there is somebody who keeps a cursor.
-    fn is_written(
+    fn writes_down(
         &self,
         cursor: &Weak<Cursor>,
         sequence: u64,
