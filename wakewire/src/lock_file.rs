@@ -8,7 +8,7 @@ use std::process;
 /// A lock that is held as long as this lives, or the process. The file stays: removing it would race with another
 /// starter.
 #[derive(Debug)]
-pub(crate) struct LockFile(#[expect(dead_code, reason = "it is there to be dropped")] File);
+pub(crate) struct LockFile(File);
 
 impl LockFile {
     /// Takes it, and writes into it who has it. If somebody else does, the error is of this kind, and says who `does` so:
@@ -32,6 +32,15 @@ impl LockFile {
             }
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+/// Closing the file would not be enough: a lock is let go when the last descriptor of its opening is closed, and a process
+/// that was forked in another thread has one until it executes something.
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // What cannot be unlocked is when it is closed.
+        let _ = self.0.unlock();
     }
 }
 
@@ -78,7 +87,12 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         assert_eq!(error.to_string(), "this process listens there");
         // Whoever has it may not have written who it is.
-        for (says, who) in [("4711", "process 4711"), ("", "another process")] {
+        let other = process::id() + 1;
+        let said = [
+            (other.to_string(), format!("process {other}")),
+            (String::new(), "another process".to_owned()),
+        ];
+        for (says, who) in said {
             fs::write(&path, says).unwrap();
             let error = take().unwrap_err();
             assert_eq!(error.to_string(), format!("{who} listens there"));
@@ -89,6 +103,19 @@ mod tests {
             fs::read_to_string(&path).unwrap(),
             process::id().to_string()
         );
+    }
+
+    #[test]
+    fn who_lets_go_has_let_go_whoever_else_has_its_descriptor() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let take = || LockFile::take(&path, io::ErrorKind::AddrInUse, "has it");
+        let first = take().unwrap();
+        // As a process has it that was forked and not executed yet.
+        let descriptor = first.0.try_clone().unwrap();
+        drop(first);
+        take().unwrap();
+        drop(descriptor);
     }
 
     #[cfg(unix)]
