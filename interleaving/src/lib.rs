@@ -22,6 +22,8 @@ mod endpoint;
 mod error;
 #[path = "../../wakewire/src/link/mod.rs"]
 mod link;
+#[path = "../../wakewire/src/brief_lock.rs"]
+mod brief_lock;
 #[path = "../../wakewire/src/lock_file.rs"]
 mod lock_file;
 #[path = "../../wakewire/src/message.rs"]

@@ -41,6 +41,7 @@
 
 mod atomic;
 mod backoff;
+mod brief_lock;
 pub mod connection;
 mod cursor;
 mod delivery;

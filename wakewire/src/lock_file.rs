@@ -40,7 +40,7 @@ impl LockFile {
 impl Drop for LockFile {
     fn drop(&mut self) {
         // What cannot be unlocked is when it is closed.
-        let _ = self.0.unlock();
+        drop(self.0.unlock());
     }
 }
 

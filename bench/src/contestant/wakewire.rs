@@ -1,7 +1,8 @@
 //! `wakewire`: a sink by name to a source by name, acknowledged after processing, kept until then.
 
-use anyhow::{Context, Result, bail};
 use std::time::Duration;
+
+use anyhow::{Result, bail};
 use tokio::task::JoinSet;
 use wakewire::{Message, MessageRef, MessageSink, SinkError, SinkFactory};
 
@@ -87,34 +88,30 @@ impl Contestant for Wakewire {
         let address = course.address.with_port()?;
         let services = services(&address);
         stage.announce(&address)?;
-        let mut dismissal = stage.dismissal();
+        let dismissal = stage.dismissal();
         let mut checker = Checker::new(course);
         let views = self.api != Api::Owned;
         self.flavor.run(async move {
             let factory = SinkFactory::from_config_str(&services)?;
             let mut source = factory.create_source(SERVICE).await?;
             // Asking for more says that the last ones were processed, so it asks until it is dismissed.
-            loop {
-                if views {
-                    tokio::select! {
-                        biased;
-                        batch = source.recv_batch() => {
-                            for message in &batch?.context("closed")? {
-                                checker.check(message.payload())?;
-                            }
-                        }
-                        _ = &mut dismissal => break,
-                    }
-                } else {
-                    tokio::select! {
-                        biased;
-                        message = source.recv() => {
-                            checker.check(&message?.context("closed")?.payload)?;
-                        }
-                        _ = &mut dismissal => break,
+            let closing = tokio::spawn(async move {
+                dismissal.await?;
+                factory.close(PATIENCE).await;
+                anyhow::Ok(())
+            });
+            if views {
+                while let Some(batch) = source.recv_batch().await? {
+                    for message in &batch {
+                        checker.check(message.payload())?;
                     }
                 }
+            } else {
+                while let Some(message) = source.recv().await? {
+                    checker.check(&message.payload)?;
+                }
             }
+            closing.await??;
             Ok(checker)
         })
     }

@@ -24,7 +24,7 @@ mod waiter;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -35,6 +35,7 @@ use self::spooled::Spooled;
 use self::waiter::Waiter;
 use crate::atomic::{AtomicBool, Ordering};
 use crate::backoff::LazyConfig;
+use crate::brief_lock::{BriefGuard, BriefLock};
 use crate::dialer::Dialer;
 use crate::domain::Admission;
 use crate::error::{Failure, SinkError};
@@ -69,7 +70,7 @@ pub(crate) struct Link {
 struct Shared {
     config: LinkConfig,
     dial: Box<dyn Dial>,
-    lane: Mutex<Lane>,
+    lane: BriefLock<Lane>,
     /// Whether a greeted connection stands, for those who ask before each message and need no lock for it.
     up: AtomicBool,
     /// Where what is accepted is written first.
@@ -103,7 +104,7 @@ impl Link {
         }
         Self {
             shared: Arc::new(Shared {
-                lane: Mutex::new(Lane::new(outbox)),
+                lane: BriefLock::new(Lane::new(outbox)),
                 up: AtomicBool::new(false),
                 spooled: spooled.map(Box::new),
                 dialer: Mutex::new(None),
@@ -200,7 +201,7 @@ impl Shared {
     }
 
     /// Starts the driver, or tells the one that waits for something to do.
-    fn wake(self: &Arc<Self>, mut lane: MutexGuard<'_, Lane>) -> Result<(), SinkError> {
+    fn wake(self: &Arc<Self>, mut lane: BriefGuard<'_, Lane>) -> Result<(), SinkError> {
         if lane.running {
             lane.parked = false;
             drop(lane);

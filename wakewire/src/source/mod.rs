@@ -38,7 +38,7 @@ use crate::message::Message;
 use crate::transport::door::Door;
 use crate::transport::log_rate::{LogLine, LogRate};
 use crate::wire::SessionId;
-use crate::wire::frame::decode_message;
+use crate::wire::frame::{DataView, decode_carried, plain_message};
 pub use crate::wire::hello::Start;
 use crate::wire::run::Run;
 use crate::wire::session::Side;
@@ -151,24 +151,10 @@ impl MessageSource {
     /// Dropped early, no message is lost.
     pub async fn recv(&mut self) -> Result<Option<Message>, SinkError> {
         self.confirm()?;
-        loop {
-            if let Some(current) = &mut self.current {
-                if let Some(frame) = current.run.pop() {
-                    let sequence = current.run.first - 1;
-                    current.in_hand = Some(sequence);
-                    self.unsaid.add(frame.len());
-                    self.stats.received += 1;
-                    return match decode_message(frame) {
-                        Ok(message) => Ok(Some(message)),
-                        Err(error) => Err(self.config.error(Phase::Read, &error.to_string())),
-                    };
-                }
-                self.current = None;
-            }
-            if !self.next_run().await? {
-                return Ok(None);
-            }
+        if !self.is_at_hand() && !self.find_run().await? {
+            return Ok(None);
         }
+        self.hand_out()
     }
 
     /// Returns all messages of the next run as views of the read buffer, without copying or counting
@@ -197,20 +183,8 @@ impl MessageSource {
     /// Dropped early, no message is lost.
     pub async fn recv_batch_up_to(&mut self, most: usize) -> Result<Option<Batch<'_>>, SinkError> {
         self.confirm()?;
-        loop {
-            if self.current.is_some() {
-                if self
-                    .current
-                    .as_ref()
-                    .is_some_and(|current| current.run.first <= current.run.last)
-                {
-                    break;
-                }
-                self.current = None;
-            }
-            if !self.next_run().await? {
-                return Ok(None);
-            }
+        if !self.is_at_hand() && !self.find_run().await? {
+            return Ok(None);
         }
         let Some(current) = &mut self.current else {
             return Ok(None);
@@ -284,8 +258,39 @@ impl MessageSource {
         self.acker.urge();
     }
 
+    /// Returns whether there are messages in the current run.
+    #[inline]
+    fn is_at_hand(&self) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|current| current.run.first <= current.run.last)
+    }
+
+    /// Takes the next message of the current run.
+    #[inline]
+    fn hand_out(&mut self) -> Result<Option<Message>, SinkError> {
+        let Some(Current { run, in_hand, .. }) = &mut self.current else {
+            return Ok(None);
+        };
+        let header = match DataView::at(&run.bytes) {
+            Ok(view) => view.header,
+            Err(error) => return Err(self.config.error(Phase::Read, &error.to_string())),
+        };
+        *in_hand = Some(run.first);
+        let body = run.pop_body(&header);
+        self.unsaid.add(header.frame_length());
+        self.stats.received += 1;
+        if header.has_extensions() {
+            let message = decode_carried(&header, body);
+            return message
+                .map(Some)
+                .map_err(|error| self.config.error(Phase::Read, &error.to_string()));
+        }
+        Ok(Some(plain_message(&header, body)))
+    }
+
     /// Makes the next run the current one; `false` when the source is closed.
-    async fn next_run(&mut self) -> Result<bool, SinkError> {
+    async fn find_run(&mut self) -> Result<bool, SinkError> {
+        self.current = None;
         loop {
             match self.queue.pop_front() {
                 Some(Item::Run { progress, run }) => {

@@ -153,6 +153,11 @@ impl Header {
         }
     }
 
+    /// Returns whether something stands between header and payload.
+    pub(crate) const fn has_extensions(&self) -> bool {
+        self.flags & EXTENSIONS != 0
+    }
+
     /// Returns the bytes of the whole frame.
     pub(crate) const fn frame_length(&self) -> usize {
         HEADER + self.length as usize
@@ -327,7 +332,7 @@ impl<'a> DataView<'a> {
 
     /// Returns where in the body the payload starts.
     pub(crate) fn payload_at(&self) -> Result<usize, ProtocolError> {
-        if self.header.flags & EXTENSIONS == 0 {
+        if !self.header.has_extensions() {
             return Ok(0);
         }
         extensions::end(self.body)
@@ -337,7 +342,7 @@ impl<'a> DataView<'a> {
     /// nothing where there are none.
     #[inline]
     pub(super) fn check(&self) -> Result<Option<Precision>, ProtocolError> {
-        if self.header.flags & EXTENSIONS == 0 {
+        if !self.header.has_extensions() {
             return Ok(None);
         }
         extensions::check(self.body)
@@ -346,7 +351,6 @@ impl<'a> DataView<'a> {
 
 /// Makes an owned message of one encoded frame. The payload is what is left of `frame`: no copy, and no further
 /// reference count.
-#[inline]
 pub(crate) fn decode_message(mut frame: Bytes) -> Result<Message, ProtocolError> {
     let header = DataView::at(&frame)?.header;
     frame.truncate(header.frame_length());
@@ -355,9 +359,21 @@ pub(crate) fn decode_message(mut frame: Bytes) -> Result<Message, ProtocolError>
 }
 
 /// Makes an owned message of what follows the header of a frame that carries one.
-#[inline]
 pub(crate) fn decode_carried(header: &Header, body: Bytes) -> Result<Message, ProtocolError> {
-    let mut message = Message {
+    let mut message = plain_message(header, body);
+    if header.has_extensions() {
+        read_extensions(&mut message)?;
+    }
+    Ok(message)
+}
+
+/// Makes an owned message of a frame without extensions.
+///
+/// Always inline, so that it is made where it is to be: to move what was just written field by field waits for each of
+/// them to be written.
+#[inline(always)]
+pub(crate) const fn plain_message(header: &Header, body: Bytes) -> Message {
+    Message {
         payload: body,
         target: None,
         correlation_id: None,
@@ -365,11 +381,7 @@ pub(crate) fn decode_carried(header: &Header, body: Bytes) -> Result<Message, Pr
         message_type: header.message_type,
         priority: header.priority(),
         precision: None,
-    };
-    if header.flags & EXTENSIONS != 0 {
-        read_extensions(&mut message)?;
     }
-    Ok(message)
 }
 
 /// Reads what stands before the payload, and takes it off.
@@ -382,7 +394,7 @@ fn read_extensions(message: &mut Message) -> Result<(), ProtocolError> {
 
 /// Returns for how many ms a request is wanted, if it says so.
 pub(crate) fn wanted_within(header: &Header, body: &[u8]) -> Result<Option<u32>, ProtocolError> {
-    if header.flags & EXTENSIONS == 0 {
+    if !header.has_extensions() {
         return Ok(None);
     }
     extensions::within(body)

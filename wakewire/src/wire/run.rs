@@ -3,7 +3,7 @@
 
 use bytes::{Buf, Bytes};
 
-use super::frame::HEADER;
+use super::frame::{HEADER, Header};
 
 /// Frames `first..=last` of one session, encoded back to back.
 #[derive(Clone, Debug)]
@@ -89,6 +89,14 @@ impl Run {
         let length = frame_length(&self.bytes).min(self.bytes.len());
         self.first += 1;
         Some(self.bytes.split_to(length))
+    }
+
+    /// Takes the first frame off, whose header this is; returns what follows the header.
+    #[inline]
+    pub(crate) fn pop_body(&mut self, header: &Header) -> Bytes {
+        self.first += 1;
+        self.bytes.advance(HEADER);
+        self.bytes.split_to(header.length as usize)
     }
 }
 

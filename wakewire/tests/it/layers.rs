@@ -23,6 +23,7 @@ const ROWS: &[&[&str]] = &[
         "randomness",
         "atomic",
         "lock_file",
+        "brief_lock",
     ],
     &["domain", "delivery", "security"],
     &["error"],
