@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use minicbor::{Decode, Encode};
 
 use crate::wire::ProtocolError;
-use crate::wire::frame::{Kind, decode_message};
+use crate::wire::data::decode_message;
+use crate::wire::frame::Kind;
 use crate::wire::hello::{self, Gap, Hello, PositionList, Reject, Welcome};
 use crate::wire::scan::{GREETING_LIMIT, Piece, Scanner};
 

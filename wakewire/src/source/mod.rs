@@ -38,7 +38,7 @@ use crate::message::Message;
 use crate::transport::door::Door;
 use crate::transport::log_rate::{LogLine, LogRate};
 use crate::wire::SessionId;
-use crate::wire::frame::{DataView, decode_carried, plain_message};
+use crate::wire::data::{DataView, decode_carried, plain_message};
 pub use crate::wire::hello::Start;
 use crate::wire::run::Run;
 use crate::wire::session::Side;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::cursor::Position;
 use crate::message::MessagePriority;
-use crate::wire::frame::DataView;
+use crate::wire::data::DataView;
 use crate::wire::run::{Run, frame_length};
 
 use super::MessageSource;

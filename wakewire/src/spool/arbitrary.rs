@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::format::{Boot, Contents};
 use super::recovery::{Part, Recovered, recover};
 use super::shared::sort_out;
-use crate::wire::frame::DataView;
+use crate::wire::data::DataView;
 use crate::wire::run::Run;
 
 /// Recovers files of one session that are cut out of these bytes.

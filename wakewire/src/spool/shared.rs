@@ -7,7 +7,8 @@ use bytes::BytesMut;
 use super::format::Name;
 use super::recovery::Recovered;
 use crate::wire::SessionId;
-use crate::wire::frame::{DataView, encode_checksummed};
+use crate::wire::data::DataView;
+use crate::wire::frame::encode_checksummed;
 use crate::wire::run::{Run, frame_length};
 
 /// Encodes what is appended at once. All origins in it have their names in front, so that it can be read whatever

@@ -3,6 +3,7 @@
 pub(crate) mod checksum;
 #[cfg(any(feature = "udp", feature = "ws"))]
 pub(crate) mod cutter;
+pub(crate) mod data;
 mod extensions;
 pub(crate) mod frame;
 pub(crate) mod hello;

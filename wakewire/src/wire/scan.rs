@@ -4,7 +4,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::ProtocolError;
 use super::checksum::checksum;
-use super::frame::{self, CHECKSUM, DataView, HEADER, Header, Kind};
+use super::data::DataView;
+use super::frame::{self, CHECKSUM, HEADER, Header, Kind};
 use super::run::Run;
 use crate::domain::Admission;
 

@@ -4,9 +4,8 @@ use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::frame::{
-    self, DataView, EXTENSIONS, HEADER, Header, Kind, SEQUENCE_LIMIT, decode_message,
-};
+use super::data::{DataView, decode_message};
+use super::frame::{self, EXTENSIONS, HEADER, Header, Kind, SEQUENCE_LIMIT};
 use super::hello::{self, Code, Gap, Hello, PositionList, Reject, Welcome};
 use super::scan::{GREETING_LIMIT, Piece, Scanner};
 use super::session::Position;

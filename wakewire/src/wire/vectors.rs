@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use minicbor::{Decode, Encode};
 
 use super::SessionId;
+use super::data;
 use super::frame::{self, Carrier, Header, Kind};
 use super::hello::{
     self, Code, Consumer, Gap, Hello, Limits, PositionList, Producer, Reject, Requester, Start,
@@ -391,7 +392,7 @@ fn the_code_reads_what_the_document_says() {
         };
         assert_eq!((from, run.first, run.last), (origin, sequence, sequence));
         assert_eq!(
-            frame::decode_message(run.bytes.clone()).unwrap(),
+            data::decode_message(run.bytes.clone()).unwrap(),
             message,
             "{name}"
         );
@@ -439,8 +440,8 @@ fn the_code_reads_what_the_document_says() {
             panic!("{name}");
         };
         assert_eq!((header.kind, header.sequence), (kind, 9), "{name}");
-        assert_eq!(frame::wanted_within(&header, &body).unwrap(), within);
-        assert_eq!(frame::decode_carried(&header, body).unwrap(), message);
+        assert_eq!(data::wanted_within(&header, &body).unwrap(), within);
+        assert_eq!(data::decode_carried(&header, body).unwrap(), message);
     }
     for (name, kind, sequence, message_type) in [
         ("ack", Kind::Ack, 3, 1),

@@ -10,7 +10,8 @@ use super::shared::Shared;
 use crate::error::{Phase, SinkError};
 use crate::transport::door::{Reader, Writer};
 use crate::wire::ProtocolError;
-use crate::wire::frame::{Kind, decode_message};
+use crate::wire::data::decode_message;
+use crate::wire::frame::Kind;
 use crate::wire::hello::{self, Reject};
 use crate::wire::scan::Piece;
 

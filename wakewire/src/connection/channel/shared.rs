@@ -18,6 +18,7 @@ use crate::message::Message;
 use crate::transport::outflow::Outflow;
 use crate::transport::pulse::Pulse;
 use crate::wire::ProtocolError;
+use crate::wire::data;
 use crate::wire::frame::{self, HEADER, Header, Kind};
 use crate::wire::hello::{self, Code, Welcome};
 use crate::wire::outlet::MOST_FRAMES;
@@ -206,7 +207,7 @@ impl Shared {
             return Err(ProtocolError::Sequence(header.sequence));
         }
         let answer = match header.kind {
-            Kind::Response => Ok(frame::decode_carried(header, body)?),
+            Kind::Response => Ok(data::decode_carried(header, body)?),
             _ => Err(hello::decode::<Refusal>(header.kind, &body)?),
         };
         let mut table = self.table.lock();

@@ -22,7 +22,9 @@ use crate::transport::dial::{Dial, Opening};
 use crate::transport::line::{Duplex, Line};
 use crate::transport::reader::FrameReader;
 use crate::wire::SessionId;
-use crate::wire::frame::{self, Carrier, HEADER, Header, Kind, decode_carried, wanted_within};
+use crate::wire::data;
+use crate::wire::data::{decode_carried, wanted_within};
+use crate::wire::frame::{self, Carrier, HEADER, Header, Kind};
 use crate::wire::hello::{self, Code, Hello, Limits, Reject, Welcome};
 use crate::wire::refusal::{self, Reason, Refusal};
 use crate::wire::scan::{Piece, Scanner};
@@ -458,7 +460,7 @@ async fn messages_go_both_ways() {
     let Ok(Some(Piece::Run { run, .. })) = peer.reader.next().await else {
         panic!("not data");
     };
-    assert_eq!(text(&frame::decode_message(run.bytes).unwrap()), "there");
+    assert_eq!(text(&data::decode_message(run.bytes).unwrap()), "there");
     let mut bytes = BytesMut::new();
     frame::encode_message(&Message::new("back"), 1, false, &mut bytes);
     frame::encode_message(&Message::new("again"), 2, false, &mut bytes);

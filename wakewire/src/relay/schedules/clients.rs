@@ -7,7 +7,7 @@ use super::super::effects::{ConsumerHello, ConsumerKey, Outgoing};
 use super::outbox::{payload, serial};
 use super::{Consumer, Down, Fault, Item, PIPE, Up, World};
 use crate::wire::SessionId;
-use crate::wire::frame::DataView;
+use crate::wire::data::DataView;
 use crate::wire::hello::Start;
 use crate::wire::run::Run;
 use crate::wire::session::Position;

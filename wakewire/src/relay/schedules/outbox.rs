@@ -80,7 +80,7 @@ impl Outbox {
         while !rest.is_empty() {
             let frame = crate::wire::run::frame_length(rest);
             sequences.push(
-                crate::wire::frame::DataView::at(rest)
+                crate::wire::data::DataView::at(rest)
                     .unwrap()
                     .header
                     .sequence,

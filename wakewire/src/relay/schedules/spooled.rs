@@ -17,7 +17,7 @@ use crate::spool::bad::{Faults, Memory};
 use crate::spool::format::{Boot, Contents};
 use crate::spool::journal::{Journal, Terms, Unsynced};
 use crate::wire::SessionId;
-use crate::wire::frame::DataView;
+use crate::wire::data::DataView;
 
 /// The spool of one sender, and what its application was promised.
 pub(super) struct Spooled {

@@ -19,7 +19,8 @@ use crate::transport::door::{Reader, Visitor, reject};
 use crate::transport::outflow::Outflow;
 use crate::transport::pulse::Pulse;
 use crate::wire::ProtocolError;
-use crate::wire::frame::{self, Header, Kind};
+use crate::wire::data;
+use crate::wire::frame::{Header, Kind};
 use crate::wire::hello::{self, Code, Hello, Limits, Reject, Requester, VERSION, Welcome};
 use crate::wire::liveness::ASK_AFTER;
 use crate::wire::refusal::{self, Reason, Refusal};
@@ -225,7 +226,7 @@ impl Connection {
         let (header, body) = match piece {
             Piece::Run { mut run, .. } => {
                 while let Some(frame) = run.pop() {
-                    self.message(frame::decode_message(frame)?, handlers).await;
+                    self.message(data::decode_message(frame)?, handlers).await;
                 }
                 return Ok(Taken::Message);
             }
@@ -279,9 +280,9 @@ impl Connection {
         has_left: bool,
     ) -> Result<(), ProtocolError> {
         let number = header.sequence;
-        let deadline = frame::wanted_within(&header, &body)?
+        let deadline = data::wanted_within(&header, &body)?
             .map(|ms| Instant::now() + Duration::from_millis(u64::from(ms)));
-        let message = frame::decode_carried(&header, body)?;
+        let message = data::decode_carried(&header, body)?;
         let opened = self.open.lock().len();
         let refusal = if has_left {
             Refusal {

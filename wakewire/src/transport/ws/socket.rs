@@ -20,7 +20,8 @@ use crate::transport::budget::Share;
 use crate::transport::line::Duplex;
 use crate::wire::ProtocolError;
 use crate::wire::cutter::{Cutter, is_one_frame};
-use crate::wire::frame::{DataView, HEADER, Kind};
+use crate::wire::data::DataView;
+use crate::wire::frame::{HEADER, Kind};
 use crate::wire::hello::{self, Hello, POSITIONS_LIMIT, Welcome};
 use crate::wire::scan::GREETING_LIMIT;
 

@@ -5,7 +5,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::message::Message;
 use crate::security::Credentials;
-use crate::wire::frame::{self, DataView, HEADER, Header, Kind};
+use crate::wire::data::DataView;
+use crate::wire::frame::{self, HEADER, Header, Kind};
 use crate::wire::hello::{
     self, Code, Consumer, Gap, Hello, Limits, Producer, Reject, Start, VERSION, Welcome,
 };
@@ -276,6 +277,7 @@ const FEED: u32 = 1;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::data;
     use crate::wire::scan::{Piece, Scanner};
 
     const ID: SessionId = SessionId(77);
@@ -400,7 +402,7 @@ mod tests {
             panic!("{pieces:?}");
         };
         assert_eq!((*origin, run.first, run.last), (FEED, 1, 2));
-        let message = frame::decode_message(run.bytes.clone()).unwrap();
+        let message = data::decode_message(run.bytes.clone()).unwrap();
         assert_eq!(message, Message::new("one"));
         let close: Reject = control(&pieces[3], Kind::Close);
         assert!(close.text.contains("enough"));
