@@ -143,7 +143,9 @@ mod tests {
             let message = Message::new(vec![1; 40]).with_target("WETH/USDC");
             encode_message(&message, sequence, checksummed, &mut bytes);
         }
-        encode_control(Header::control(Kind::Ping), &[], checksummed, &mut bytes);
+        for kind in [Kind::Ping, Kind::Urge] {
+            encode_control(Header::control(kind), &[], checksummed, &mut bytes);
+        }
         bytes.to_vec()
     }
 

@@ -251,6 +251,8 @@ fn hello_of(shared: &Shared) -> Hello {
             session: lane.outbox.session(),
             first_owed: lane.outbox.first_owed(),
             at_most_once: lane.outbox.forgets_on_write(),
+            // At most once what is not confirmed when the connection breaks is in doubt: nothing is to be held.
+            urges: (!lane.outbox.forgets_on_write()).then_some(true),
         }),
         consumer: None,
         requester: None,

@@ -184,6 +184,13 @@ impl Lane {
         self.running && !self.parked
     }
 
+    /// Returns up to where somebody waits for what was sent to be acknowledged.
+    pub(super) fn awaits(&self) -> Option<u64> {
+        let sent = self.outbox.last_sent();
+        let waits = self.waiters > 0 || self.outbox.has_awaited();
+        (waits && !self.outbox.is_settled(sent)).then_some(sent)
+    }
+
     /// Asks the driver to close the connection and sleep.
     pub(super) const fn ask_to_rest(&mut self) {
         self.rest = Some(self.outbox.last());

@@ -15,7 +15,7 @@ use crate::transport::pulse::Pulse;
 use crate::transport::unreached::Unreached;
 use crate::transport::write_pieces;
 use crate::wire::ProtocolError;
-use crate::wire::frame::Kind;
+use crate::wire::frame::{self, Header, Kind};
 use crate::wire::hello::{self, Code, Reject};
 use crate::wire::liveness::LOOK_EVERY;
 use crate::wire::scan::Piece;
@@ -56,19 +56,22 @@ pub(super) async fn run(shared: &Shared, host: Host) -> (End, bool) {
         proved: AtomicBool::new(false),
     };
     let idle = idle_limit(shared.config.idle_timeout, welcome.limits.idle_ms);
+    let is_held = welcome.hold_ms.is_some();
     let end = tokio::select! {
         end = read(shared, &signals, reader) => end,
-        end = write(shared, &signals, writer) => end,
+        end = write(shared, &signals, writer, is_held) => end,
         dead = signals.pulse.watch(|| shared.owed.notify_one()) => lost(shared, ErrorPhase::Read, dead),
         () = grow_idle(shared, &signals, idle) => End::Rested,
     };
     (end, signals.proved.load(Relaxed))
 }
 
-async fn write(shared: &Shared, signals: &Signals, mut writer: Writer) -> End {
+/// If acknowledgements are held, the peer is told when somebody waits for one.
+async fn write(shared: &Shared, signals: &Signals, mut writer: Writer, is_held: bool) -> End {
     let checksummed = shared.config.checksummed;
     let mut pieces: Vec<Bytes> = Vec::new();
     let mut control = BytesMut::new();
+    let mut urged = 0;
     loop {
         signals.pulse.speak(checksummed, &mut control);
         if !control.is_empty() {
@@ -83,6 +86,16 @@ async fn write(shared: &Shared, signals: &Signals, mut writer: Writer) -> End {
             if !rests {
                 forgets =
                     lane.outbox.take(WRITE_LIMIT, &mut pieces) && lane.outbox.forgets_on_write();
+                if is_held && let Some(sequence) = lane.awaits().filter(|awaited| *awaited > urged)
+                {
+                    urged = sequence;
+                    let urge = Header {
+                        sequence,
+                        ..Header::control(Kind::Urge)
+                    };
+                    frame::encode_control(urge, &[], checksummed, &mut control);
+                    pieces.push(control.split().freeze());
+                }
                 lane.parked = pieces.is_empty();
             }
             rests

@@ -16,7 +16,14 @@ pub(super) struct Waiter<'a> {
 
 impl<'a> Waiter<'a> {
     pub(super) fn new(shared: &'a Shared) -> Self {
-        shared.lane.lock().waiters += 1;
+        let mut lane = shared.lane.lock();
+        lane.waiters += 1;
+        if lane.awaits().is_some() && lane.parked {
+            // The peer is to be told that somebody waits.
+            lane.parked = false;
+            drop(lane);
+            shared.owed.notify_one();
+        }
         Self {
             shared,
             connects: false,

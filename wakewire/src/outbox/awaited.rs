@@ -65,6 +65,11 @@ impl Outbox {
         self.awaited.0.push_back((self.last(), tell));
     }
 
+    /// Returns whether anybody waits.
+    pub(crate) fn has_awaited(&self) -> bool {
+        !self.awaited.0.is_empty()
+    }
+
     /// Returns whether as many wait as there may be messages. At least once that follows from the bound of the log;
     /// at most once a peer that never confirms would make it grow.
     pub(crate) fn has_enough_awaited(&self) -> bool {

@@ -122,6 +122,11 @@ impl Outbox {
         self.next - 1
     }
 
+    /// Returns the last sequence that a connection was handed.
+    pub(crate) const fn last_sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Returns whether nothing is owed.
     pub(crate) const fn is_empty(&self) -> bool {
         self.held == 0

@@ -139,6 +139,7 @@ fn enter(
         node: SessionId(0),
         offer: None,
         in_flight: None,
+        hold_ms: None,
     };
     if let Some(Consumer {
         name,

@@ -2,8 +2,8 @@
 
 use std::sync::Weak;
 
+use super::acker::Acker;
 use super::inbox::Inbox;
-use super::progress::Acker;
 
 /// Closes a source that belongs to somebody else.
 #[derive(Debug)]

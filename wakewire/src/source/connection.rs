@@ -10,8 +10,9 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
+use super::acker::Acker;
 use super::inbox::Inbox;
-use super::progress::{Acker, Progress};
+use super::progress::Progress;
 use crate::domain::Refusal;
 use crate::endpoint::Endpoint;
 use crate::transport::door::{Reader, Writer};
@@ -30,6 +31,8 @@ pub(super) struct Connection<'a> {
     checksummed: bool,
     /// Where frames get lost, so does the gap that names an origin: it is asked for again.
     loses_frames: bool,
+    /// Acknowledgements that the peer does not wait for are held.
+    holds: bool,
     /// The origin to ask for.
     unknown: Mutex<Option<u32>>,
     /// Whose frames come over it, by their number.
@@ -76,6 +79,7 @@ impl<'a> Connection<'a> {
             acker,
             checksummed: endpoint.is_checksummed(),
             loses_frames: endpoint.loses_frames(),
+            holds: false,
             unknown: Mutex::new(None),
             origins: Mutex::new(origins),
             heard: None,
@@ -85,8 +89,10 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Says that the peer was told in our `Welcome` that everything up to here is here: rule P4, it sends what follows.
-    pub(super) fn welcomed(mut self, have: u64) -> Self {
+    /// Says that the peer was told in our `Welcome` that everything up to here is here: rule P4, it sends what follows;
+    /// and whether acknowledgements are held that it does not wait for.
+    pub(super) fn welcomed(mut self, have: u64, holds: bool) -> Self {
+        self.holds = holds;
         // Where frames get lost they come twice, too.
         self.heard = (!self.loses_frames).then_some(have);
         self
@@ -183,6 +189,13 @@ impl<'a> Connection<'a> {
                 kind @ (Kind::Ping | Kind::Pong) => {
                     self.pulse.beat(kind)?;
                     self.acker.urge();
+                }
+                Kind::Urge if self.holds => {
+                    // There is no more to wait for than has come.
+                    let has_come = heard.is_none_or(|heard| header.sequence <= heard);
+                    if !has_come || !self.acker.await_to(header.sequence) {
+                        self.pulse.useless(Kind::Urge)?;
+                    }
                 }
                 Kind::Close => return Ok(Some(End::Left(hello::decode(Kind::Close, &body)?))),
                 kind => return Err(ProtocolError::Unexpected { kind }),
@@ -284,6 +297,7 @@ impl<'a> Connection<'a> {
             let processed = origin.progress.processed();
             if processed > origin.told {
                 origin.told = processed;
+                self.acker.say(processed);
                 // The listener of a direct service is the one consumer there is.
                 let header = Header {
                     sequence: processed,
@@ -306,6 +320,8 @@ const LINGER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::transport::memory;
     use crate::wire::session::Side;
@@ -329,5 +345,41 @@ mod tests {
         let refused = connection.gap(most + 1, gap(1)).unwrap_err();
         assert_eq!(refused, ProtocolError::TooManyOrigins(MOST_ORIGINS));
         connection.gap(1, gap(2)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_peer_may_urge_once_for_what_has_come_and_not_without_measure() {
+        let inbox = Inbox::new(Side::Listener);
+        let endpoint: Endpoint = "/s".parse().unwrap();
+        let connection = |holds| {
+            let acker = Arc::new(Acker::default());
+            acker.begin(0, true);
+            Connection::new(&inbox, acker, &endpoint, memory::pulse(), BTreeMap::new())
+                .welcomed(0, holds)
+        };
+        let urge = |sequence| Piece::Control {
+            header: Header {
+                sequence,
+                ..Header::control(Kind::Urge)
+            },
+            body: Bytes::new(),
+        };
+        let who_holds = connection(true);
+        let mut heard = Some(1000);
+        for sequence in 1..=1000 {
+            who_holds.take(urge(sequence), &mut heard).unwrap();
+        }
+        for useless in [1000, 1001] {
+            let peer = connection(true);
+            peer.take(urge(1000), &mut heard).unwrap();
+            let refused = (0..1000).find_map(|_| peer.take(urge(useless), &mut heard).err());
+            let refused = refused.expect("without measure");
+            assert!(
+                matches!(refused, ProtocolError::Useless { .. }),
+                "{refused}"
+            );
+        }
+        let refused = connection(false).take(urge(1), &mut heard).unwrap_err();
+        assert_eq!(refused, ProtocolError::Unexpected { kind: Kind::Urge });
     }
 }

@@ -113,8 +113,8 @@ impl Stream for Deliveries {
 mod tests {
     use bytes::BytesMut;
 
+    use super::super::acker::Acker;
     use super::super::config::SourceConfig;
-    use super::super::progress::Acker;
     use super::*;
     use crate::backoff::LazyConfig;
     use crate::domain::{Admission, PrecisionContext};

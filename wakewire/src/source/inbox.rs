@@ -7,7 +7,8 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::progress::{Acker, Progress};
+use super::acker::Acker;
+use super::progress::Progress;
 use crate::cursor::Cursor;
 use crate::error::SinkError;
 use crate::wire::run::Run;

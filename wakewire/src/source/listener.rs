@@ -8,9 +8,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::SourceConfig;
+use super::acker::{Acker, HOLD_MS};
 use super::connection::{Connection, End, Origin};
 use super::inbox::Inbox;
-use super::progress::Acker;
 use crate::randomness::random;
 use crate::transport::door::{Door, Visitor, reject};
 use crate::transport::log_rate::{Event, LogLine};
@@ -69,6 +69,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
     let Some(Producer {
         session,
         first_owed,
+        urges,
         ..
     }) = hello.producer
     else {
@@ -83,6 +84,9 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         return;
     };
     let (acked, have, progress) = inbox.greeted(session, first_owed.max(1));
+    let acker = progress.acker();
+    let urges = urges == Some(true);
+    acker.begin(acked, urges);
     let limits = config.limits();
     let welcome = Welcome {
         version: VERSION,
@@ -93,6 +97,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         node,
         offer,
         in_flight: None,
+        hold_ms: urges.then_some(HOLD_MS),
     };
     let mut bytes = BytesMut::new();
     hello::encode(Kind::Welcome, &welcome, checksummed, &mut bytes);
@@ -107,7 +112,6 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
         return;
     }
     tracing::debug!(%service, ?session, acked, have, "producer connected");
-    let acker = progress.acker();
     let origin = Origin {
         session,
         progress,
@@ -115,7 +119,7 @@ async fn serve(config: SourceConfig, inbox: Arc<Inbox>, visitor: Visitor, node: 
     };
     let origins = BTreeMap::from([(0, origin)]);
     match Connection::new(&inbox, acker, config.endpoint(), pulse, origins)
-        .welcomed(have)
+        .welcomed(have, urges)
         .run(reader, writer)
         .await
     {

@@ -1,5 +1,6 @@
 //! Where messages come from: a relay that is subscribed to, or an endpoint that is listened at.
 
+mod acker;
 mod closer;
 mod config;
 mod connection;
@@ -23,11 +24,12 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use self::acker::Acker;
 pub(crate) use self::closer::Closer;
 pub(crate) use self::config::{SourceConfig, listen_error};
 pub use self::delivery::{Delivered, Deliveries};
 use self::inbox::{Inbox, Item};
-use self::progress::{Acker, Progress, Unsaid};
+use self::progress::{Progress, Unsaid};
 pub use self::server::{DrainReport, HandlerError, Peer, Request, Server, ServerHandle, serve};
 use self::stats::MISSED_KEPT;
 pub use self::stats::{Missed, SourceStats};
@@ -316,7 +318,7 @@ impl MessageSource {
                         return Err(error);
                     }
                     if self.queue.is_empty() {
-                        self.unsaid.urge();
+                        self.unsaid.rest();
                         self.inbox.arrived().await;
                     }
                 }

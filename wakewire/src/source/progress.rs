@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::time::timeout;
 
+use super::acker::Acker;
 use crate::cursor::{Cursor, Mark, Position};
 use crate::wire::SessionId;
 
@@ -183,63 +181,15 @@ impl Unsaid {
         self.bytes = 0;
         self.touched.drain(..).for_each(|progress| progress.urge());
     }
-}
 
-/// Wakes a connection's acknowledging half, at most once a millisecond unless urged.
-#[derive(Debug, Default)]
-pub(super) struct Acker {
-    /// The connection waits to be told of progress.
-    armed: AtomicBool,
-    urged: AtomicBool,
-    told: Notify,
-}
-
-impl Acker {
-    #[inline]
-    fn tell(&self) {
-        // A plain load first: the flag is down while acknowledgements are being collected.
-        if self.armed.load(SeqCst) && self.armed.swap(false, SeqCst) {
-            self.told.notify_one();
-        }
-    }
-
-    pub(super) fn urge(&self) {
-        self.urged.store(true, SeqCst);
-        self.armed.store(false, SeqCst);
-        self.told.notify_one();
-    }
-
-    /// Waits until there is something to acknowledge, by what `is_due` says.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped early, the next call finds what this one would have.
-    pub(super) async fn due(&self, is_due: impl Fn() -> bool) {
-        loop {
-            self.armed.store(true, SeqCst);
-            // Looked at after arming: progress made before is seen here, progress made after tells.
-            if is_due() {
-                self.armed.store(false, SeqCst);
-                break;
-            }
-            self.told.notified().await;
-            if self.urged.load(SeqCst) && !is_due() {
-                // Urged for something other than progress: a goodbye, a ping.
-                self.urged.store(false, SeqCst);
-                return;
-            }
-        }
-        while !self.urged.swap(false, SeqCst) {
-            if timeout(COLLECT, self.told.notified()).await.is_err() {
-                return;
-            }
-        }
+    /// The application waits for more, so all of it is acknowledged at once, if anybody waits for that.
+    pub(super) fn rest(&mut self) {
+        self.bytes = 0;
+        self.touched
+            .drain(..)
+            .for_each(|progress| progress.acker.rest());
     }
 }
-
-/// How long acknowledgements are collected: a millisecond's delay frees no buffer noticeably later, and saves
-/// a system call per message.
-const COLLECT: Duration = Duration::from_millis(1);
 
 /// At full speed a millisecond is more than a whole default buffer: acknowledge by bytes as well.
 const URGE_AFTER: usize = 64 * 1024;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::SourceConfig;
+use super::acker::Acker;
 use super::connection::{Connection, End};
 use super::inbox::Inbox;
-use super::progress::Acker;
 use crate::dialer::{Dialer, Redial};
 use crate::error::{Phase, SinkError};
 use crate::randomness::random;

@@ -245,6 +245,7 @@ impl House {
             node: SessionId(0),
             offer,
             in_flight: None,
+            hold_ms: None,
         };
         let mut temper = Temper::new(Instant::now().into_std());
         let mut bytes = BytesMut::new();

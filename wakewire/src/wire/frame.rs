@@ -31,6 +31,7 @@ pub(crate) enum Kind {
     Negotiate = 13,
     Positions = 14,
     Cookie = 15,
+    Urge = 16,
 }
 
 impl Kind {
@@ -56,6 +57,7 @@ impl Kind {
             13 => Self::Negotiate,
             14 => Self::Positions,
             15 => Self::Cookie,
+            16 => Self::Urge,
             _ => return Err(ProtocolError::UnknownKind(byte)),
         })
     }

@@ -71,6 +71,9 @@ pub(crate) struct Producer {
     /// Whether frames leave its outbox when written.
     #[n(2)]
     pub(crate) at_most_once: bool,
+    /// Whether it says when it waits for an acknowledgement, so that those it does not wait for may be held.
+    #[n(3)]
+    pub(crate) urges: Option<bool>,
 }
 
 /// What a consumer says of itself (rule C1). Its positions follow in as many `Positions` frames as they need.
@@ -155,6 +158,9 @@ pub(crate) struct Welcome {
     /// To a requester: how many requests it may have open at a time.
     #[n(7)]
     pub(crate) in_flight: Option<u32>,
+    /// To a producer that urges: for so many ms an acknowledgement may be held that it does not wait for.
+    #[n(8)]
+    pub(crate) hold_ms: Option<u32>,
 }
 
 /// The answer to a `Hello` that is not taken, or the reason of a `Close`.

@@ -422,7 +422,7 @@ fn headers_of_no_version_are_refused() {
         Scanner::new(false).next(&mut BytesMut::from(&bytes[..]))
     };
     assert!(change(|_| {}).unwrap().is_some());
-    for kind in [0, 16, 255] {
+    for kind in [0, 17, 255] {
         let mut bytes = sound.encode();
         bytes[4] = kind;
         assert_eq!(Header::parse(&bytes), Err(ProtocolError::UnknownKind(kind)));

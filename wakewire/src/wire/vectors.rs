@@ -38,6 +38,7 @@ fn producer_hello() -> Hello {
             session: SESSION,
             first_owed: 1,
             at_most_once: false,
+            urges: Some(true),
         }),
         consumer: None,
         requester: None,
@@ -108,6 +109,7 @@ fn welcome() -> Welcome {
         node: NODE,
         offer: None,
         in_flight: None,
+        hold_ms: Some(25),
     }
 }
 
@@ -125,6 +127,7 @@ fn welcome_to_requester() -> Welcome {
         have: 0,
         consumers: 0,
         in_flight: Some(32),
+        hold_ms: None,
         ..welcome()
     }
 }
@@ -236,21 +239,23 @@ const COOKIE: [u8; 16] = [
     0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0x00, 0xff, 0xee, 0xdd, 0xcc, 0xbb, 0xaa, 0x99,
 ];
 
+fn numbered(kind: Kind, sequence: u64) -> Header {
+    Header {
+        sequence,
+        ..Header::control(kind)
+    }
+}
+
 /// Every vector by its name, as the code writes it.
 fn written() -> Vec<(&'static str, Bytes)> {
     let of = Header::control;
     let ack = Header {
-        sequence: 3,
         message_type: 1,
-        ..of(Kind::Ack)
+        ..numbered(Kind::Ack, 3)
     };
     let gap = Header {
         origin: 5,
         ..of(Kind::Gap)
-    };
-    let numbered = Header {
-        sequence: 10,
-        ..of(Kind::Ping)
     };
     let cookie = Header {
         message_type: 2,
@@ -292,6 +297,7 @@ fn written() -> Vec<(&'static str, Bytes)> {
         ("welcome", map(of(Kind::Welcome), &welcome(), false)),
         ("reject", map(of(Kind::Reject), &rejected(), false)),
         ("ack", control(ack, &[], false)),
+        ("urge", control(numbered(Kind::Urge, 3), &[], false)),
         ("gap", map(gap, &GAP, false)),
         ("ping", control(of(Kind::Ping), &[], false)),
         ("pong-checksummed", control(of(Kind::Pong), &[], true)),
@@ -314,7 +320,10 @@ fn written() -> Vec<(&'static str, Bytes)> {
             carried(Kind::Response, &order_answered(), None, false),
         ),
         ("failure", refusal::failure(9, &overloaded(), false)),
-        ("ping-numbered", control(numbered, &[], false)),
+        (
+            "ping-numbered",
+            control(numbered(Kind::Ping, 10), &[], false),
+        ),
     ]
 }
 

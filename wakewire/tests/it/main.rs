@@ -41,5 +41,6 @@ mod support;
 mod tls;
 #[cfg(feature = "udp")]
 mod udp;
+mod urged;
 #[cfg(all(feature = "ws", feature = "tls"))]
 mod ws;

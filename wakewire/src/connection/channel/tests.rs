@@ -74,6 +74,7 @@ impl Peer {
             node: SessionId(77),
             offer: None,
             in_flight: Some(in_flight),
+            hold_ms: None,
         };
         let mut bytes = BytesMut::new();
         hello::encode(Kind::Welcome, &welcome, false, &mut bytes);

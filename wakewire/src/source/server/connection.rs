@@ -141,6 +141,7 @@ impl House {
             node: self.node,
             offer,
             in_flight: Some(u32::try_from(most).unwrap_or(u32::MAX)),
+            hold_ms: None,
         }
     }
 }

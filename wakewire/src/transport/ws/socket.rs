@@ -336,6 +336,7 @@ mod tests {
             node: crate::wire::SessionId(1),
             offer: None,
             in_flight: None,
+            hold_ms: None,
         };
         let mut bytes = BytesMut::new();
         hello::encode(Kind::Welcome, &welcome, true, &mut bytes);

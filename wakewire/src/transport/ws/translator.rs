@@ -78,6 +78,7 @@ impl Translator {
                 session: id,
                 first_owed: 1,
                 at_most_once: true,
+                urges: None,
             }),
             credentials,
             ..nobody()
@@ -134,7 +135,8 @@ impl Translator {
             | Kind::Pong
             | Kind::Negotiate
             | Kind::Positions
-            | Kind::Cookie => None,
+            | Kind::Cookie
+            | Kind::Urge => None,
         })
     }
 
@@ -161,6 +163,7 @@ impl Translator {
             node: self.id,
             offer: None,
             in_flight: None,
+            hold_ms: None,
         };
         hello::encode(Kind::Welcome, &welcome, self.checksummed, &mut self.frames);
         if hello.consumer.is_some() {
@@ -314,6 +317,7 @@ mod tests {
                 session: SessionId(1),
                 first_owed: 9,
                 at_most_once,
+                urges: None,
             }),
             consumer: consumer.then_some(Consumer {
                 name: None,

@@ -137,11 +137,21 @@ impl Session {
 
     /// Sends messages of so many bytes, receives them, and waits until the sink knows it.
     pub(super) async fn exchange(&mut self, messages: usize, bytes: usize) {
+        self.deliver(messages, bytes).await;
+        self.settle().await;
+    }
+
+    /// Sends messages of so many bytes and receives them.
+    pub(super) async fn deliver(&mut self, messages: usize, bytes: usize) {
         self.send(messages, bytes).await;
         while self.checker.received(0) < self.sequence.made() {
             let message = soon(self.source.recv()).await.unwrap();
             self.checker.receive(&message.expect("not closed"));
         }
+    }
+
+    /// Waits until the sink knows that everything was received.
+    pub(super) async fn settle(&mut self) {
         // Asking is what says that the last one was processed.
         tokio::select! {
             biased;

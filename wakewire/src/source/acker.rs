@@ -1,0 +1,179 @@
+//! When the peer of a connection is told how far the application is: now and then, or at once.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+/// Wakes a connection's acknowledging half: now and then, or at once when it is urged.
+#[derive(Debug)]
+pub(super) struct Acker {
+    /// The connection waits to be told of progress.
+    armed: AtomicBool,
+    urged: AtomicBool,
+    told: Notify,
+    /// Up to where the peer waits to be told; everywhere, if it does not say.
+    awaited: AtomicU64,
+    /// Up to where it was told.
+    said: AtomicU64,
+}
+
+impl Default for Acker {
+    fn default() -> Self {
+        Self {
+            armed: AtomicBool::new(false),
+            urged: AtomicBool::new(false),
+            told: Notify::new(),
+            awaited: AtomicU64::new(u64::MAX),
+            said: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Acker {
+    /// A connection begins whose peer was told everything up to here, and says from now on what it waits for, or does not.
+    pub(super) fn begin(&self, said: u64, peer_urges: bool) {
+        let awaited = if peer_urges { said } else { u64::MAX };
+        self.awaited.store(awaited, SeqCst);
+        self.say(said);
+    }
+
+    /// The peer waits for what comes up to here; returns whether that is news.
+    pub(super) fn await_to(&self, sequence: u64) -> bool {
+        let is_news = self.awaited.fetch_max(sequence, SeqCst) < sequence;
+        if is_news {
+            self.urge();
+        }
+        is_news
+    }
+
+    /// The peer is told everything up to here.
+    pub(super) fn say(&self, sequence: u64) {
+        self.said.store(sequence, SeqCst);
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.awaited.load(SeqCst) > self.said.load(SeqCst)
+    }
+
+    /// The application waits for more: whoever waits for it is told at once how far it is.
+    pub(super) fn rest(&self) {
+        if self.is_awaited() {
+            self.urge();
+        }
+    }
+
+    #[inline]
+    pub(super) fn tell(&self) {
+        // A plain load first: the flag is down while acknowledgements are being collected.
+        if self.armed.load(SeqCst) && self.armed.swap(false, SeqCst) {
+            self.told.notify_one();
+        }
+    }
+
+    pub(super) fn urge(&self) {
+        self.urged.store(true, SeqCst);
+        self.armed.store(false, SeqCst);
+        self.told.notify_one();
+    }
+
+    /// Waits until there is something to acknowledge, by what `is_due` says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the next call finds what this one would have.
+    pub(super) async fn due(&self, is_due: impl Fn() -> bool) {
+        loop {
+            self.armed.store(true, SeqCst);
+            // Looked at after arming: progress made before is seen here, progress made after tells.
+            if is_due() {
+                self.armed.store(false, SeqCst);
+                break;
+            }
+            self.told.notified().await;
+            if self.urged.load(SeqCst) && !is_due() {
+                // Urged for something other than progress: a goodbye, a ping.
+                self.urged.store(false, SeqCst);
+                return;
+            }
+        }
+        let collect = if self.is_awaited() { COLLECT } else { HOLD };
+        while !self.urged.swap(false, SeqCst) {
+            if timeout(collect, self.told.notified()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// How long acknowledgements are collected: a millisecond's delay frees no buffer noticeably later, and saves
+/// a system call per message.
+const COLLECT: Duration = Duration::from_millis(1);
+
+/// How long they are held for a peer that would say if it waited for one: what its application has processed meanwhile
+/// comes again if it dies. A frame there and one back for each message that comes alone would cost as much as the
+/// message. So long QUIC holds its own (`max_ack_delay`, RFC 9000, 18.2).
+pub(super) const HOLD_MS: u32 = 25;
+const HOLD: Duration = Duration::from_millis(HOLD_MS as u64);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// The application has processed one message, and waits for more; says after how long the peer is told.
+    async fn told_after(acker: &Acker) -> Duration {
+        let processed = AtomicU64::new(0);
+        let since = Instant::now();
+        let application = async {
+            tokio::task::yield_now().await;
+            processed.store(1, SeqCst);
+            acker.tell();
+            acker.rest();
+        };
+        let is_due = || processed.load(SeqCst) > 0;
+        let telling = async {
+            // What is urged may be something else that is to be said.
+            while !is_due() {
+                acker.due(is_due).await;
+            }
+        };
+        tokio::join!(telling, application);
+        since.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_or_cannot_say_so_is_told_at_once_and_others_after_a_while() {
+        let acker = Acker::default();
+        assert_eq!(told_after(&acker).await, Duration::ZERO);
+        acker.begin(0, false);
+        assert_eq!(told_after(&acker).await, Duration::ZERO);
+        acker.begin(0, true);
+        let held = told_after(&acker).await;
+        // A timer of tokio may be a millisecond late.
+        assert!((HOLD..=HOLD + COLLECT).contains(&held), "{held:?}");
+        assert!(acker.await_to(1), "it is news");
+        assert_eq!(told_after(&acker).await, Duration::ZERO);
+        acker.say(1);
+        assert!(!acker.await_to(1), "it was told");
+        let held = told_after(&acker).await;
+        assert!((HOLD..=HOLD + COLLECT).contains(&held), "{held:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_begins_to_wait_is_told_what_was_held() {
+        let acker = Acker::default();
+        acker.begin(0, true);
+        let since = Instant::now();
+        let peer = async {
+            tokio::time::sleep(HOLD / 5).await;
+            acker.await_to(1);
+        };
+        tokio::join!(acker.due(|| true), peer);
+        assert_eq!(since.elapsed(), HOLD / 5);
+    }
+}
