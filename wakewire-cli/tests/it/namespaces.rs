@@ -1,13 +1,15 @@
 //! Two machines, as the kernel sees them: namespaces with a cable between them, which is cut in three ways that no end of
-//! a connection is told of. Needs `unshare` and `ip`, and leave to make namespaces.
+//! a connection is told of, or loses packets. Needs `unshare`, `ip` and `nft`, and leave to make namespaces.
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader, PipeWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use crate::support::until;
 
@@ -63,7 +65,7 @@ impl Namespace {
         self.stdout.read_line(&mut answer).unwrap();
         assert_eq!(
             answer, "ended 0\n",
-            "`{line}`: is `ip` (iproute2) here, and leave to make namespaces?"
+            "`{line}`: are `ip` (iproute2) and `nft` (nftables) here, and leave to make namespaces?"
         );
     }
 
@@ -133,41 +135,84 @@ fn said(path: &PathBuf) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
 }
 
+/// A sender on one machine, and who listens on the other.
+struct Pair {
+    near: Namespace,
+    far: Namespace,
+    directory: TempDir,
+    _listen: Running,
+    send: Running,
+    writing: PipeWriter,
+}
+
+impl Pair {
+    /// Starts both, after this was done to each machine.
+    fn start(mut prepare: impl FnMut(&mut Namespace)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let [mut near, mut far] = two_machines();
+        prepare(&mut near);
+        prepare(&mut far);
+        let services = "[services.ticks]\ntype = 'direct'\nendpoint = 'tcp://10.9.0.2:7000'\n";
+        std::fs::write(directory.path().join("services.toml"), services).unwrap();
+        let listen = far.start(
+            directory.path(),
+            "listen",
+            &["listen", "ticks"],
+            Stdio::null(),
+        );
+        let (reading, writing) = std::io::pipe().unwrap();
+        let send = near.start(directory.path(), "send", &["send", "ticks"], reading.into());
+        Self {
+            near,
+            far,
+            directory,
+            _listen: Running(listen),
+            send: Running(send),
+            writing,
+        }
+    }
+
+    fn said(&self, file: &str) -> String {
+        said(&self.directory.path().join(file))
+    }
+
+    /// Ends the input; everything has come, once and in order.
+    fn end(mut self, all: &str) {
+        drop(self.writing);
+        let mut ended = None;
+        until("the sender ends", || {
+            ended = self.send.0.try_wait().unwrap();
+            ended.is_some()
+        });
+        let file = |name: &str| said(&self.directory.path().join(name));
+        assert!(ended.unwrap().success(), "{}", file("send.err"));
+        until("everything has come", || {
+            file("listen.out").len() >= all.len()
+        });
+        assert_eq!(file("listen.out"), all);
+    }
+}
+
 /// Sends lines to the other machine, loses it, and finds it again: idle, or with lines under way.
 fn a_network_goes_and_comes_back((way, break_it, mend_it): (&str, &str, &str), idle: bool) {
-    let directory = tempfile::tempdir().unwrap();
-    let at = |name: &str| directory.path().join(name);
-    let [mut near, mut far] = two_machines();
-    let services = "[services.ticks]\ntype = 'direct'\nendpoint = 'tcp://10.9.0.2:7000'\n";
-    std::fs::write(at("services.toml"), services).unwrap();
-    let listen = far.start(
-        directory.path(),
-        "listen",
-        &["listen", "ticks"],
-        Stdio::null(),
-    );
-    let _listen = Running(listen);
-    let (reading, mut writing) = std::io::pipe().unwrap();
-    let send = near.start(directory.path(), "send", &["send", "ticks"], reading.into());
-    let mut send = Running(send);
-
-    writing.write_all(b"0\n").unwrap();
-    until("the first line", || said(&at("listen.out")) == "0\n");
+    let mut pair = Pair::start(|_| {});
+    pair.writing.write_all(b"0\n").unwrap();
+    until("the first line", || pair.said("listen.out") == "0\n");
     let broken = Instant::now();
-    near.run(break_it);
-    far.run(break_it);
+    pair.near.run(break_it);
+    pair.far.run(break_it);
     let mut all = "0\n".to_owned();
-    let mut more = |writing: &mut std::io::PipeWriter, lines: std::ops::Range<u32>| {
+    let mut more = |pair: &mut Pair, lines: std::ops::Range<u32>| {
         for line in lines {
-            writeln!(writing, "{line}").unwrap();
+            writeln!(pair.writing, "{line}").unwrap();
             writeln!(all, "{line}").unwrap();
         }
     };
     if !idle {
-        more(&mut writing, 1..1000);
+        more(&mut pair, 1..1000);
     }
     until(&format!("{way}: it is noticed"), || {
-        said(&at("send.err")).contains("connection lost")
+        pair.said("send.err").contains("connection lost")
     });
     let noticed = broken.elapsed();
     println!(
@@ -175,20 +220,10 @@ fn a_network_goes_and_comes_back((way, break_it, mend_it): (&str, &str, &str), i
         if idle { "idle" } else { "with data" }
     );
     assert!(noticed < NOTICED, "{way}: {noticed:?}");
-    more(&mut writing, 1000..2000);
-    near.run(mend_it);
-    far.run(mend_it);
-    drop(writing);
-    let mut ended = None;
-    until("the sender ends", || {
-        ended = send.0.try_wait().unwrap();
-        ended.is_some()
-    });
-    assert!(ended.unwrap().success(), "{}", said(&at("send.err")));
-    until("everything has come", || {
-        said(&at("listen.out")).len() >= all.len()
-    });
-    assert_eq!(said(&at("listen.out")), all);
+    more(&mut pair, 1000..2000);
+    pair.near.run(mend_it);
+    pair.far.run(mend_it);
+    pair.end(&all);
 }
 
 #[test]
@@ -200,4 +235,38 @@ fn a_network_that_goes_without_a_word_is_noticed_and_nothing_is_lost() {
             }
         }
     });
+}
+
+/// Each machine loses a fifth of what reaches it.
+const LOSE: &str = "nft 'add table ip lossy; add chain ip lossy in { type filter hook input priority 0; }; \
+                    add rule ip lossy in numgen random mod 5 == 0 counter drop'";
+
+/// Succeeds if it has lost some.
+const HAS_LOST: &str = "! nft list chain ip lossy in | grep -q 'packets 0 '";
+
+/// Lines at a time, each time waited for, so that many single packets go and come.
+const AT_A_TIME: u32 = 10;
+const TIMES: u32 = 200;
+
+#[test]
+fn a_network_that_loses_a_fifth_of_its_packets_loses_no_line_and_no_connection() {
+    let mut pair = Pair::start(|machine| machine.run(LOSE));
+    let begun = Instant::now();
+    let mut all = String::new();
+    for time in 0..TIMES {
+        for line in AT_A_TIME * time..AT_A_TIME * (time + 1) {
+            writeln!(pair.writing, "{line}").unwrap();
+            writeln!(all, "{line}").unwrap();
+        }
+        until("these lines", || pair.said("listen.out").len() >= all.len());
+    }
+    println!(
+        "{TIMES} times there, with a fifth lost, in {:?}",
+        begun.elapsed()
+    );
+    pair.near.run(HAS_LOST);
+    pair.far.run(HAS_LOST);
+    let errors = pair.said("send.err");
+    assert!(!errors.contains("connection lost"), "{errors}");
+    pair.end(&all);
 }
