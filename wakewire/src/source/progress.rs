@@ -146,6 +146,7 @@ pub(super) struct Unsaid {
 impl Unsaid {
     /// Messages of this session are handed out from now on.
     pub(super) fn touch(&mut self, progress: &Arc<Progress>) {
+        progress.acker.work();
         match self
             .touched
             .iter()
