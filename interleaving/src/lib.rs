@@ -10,6 +10,8 @@
 mod atomic;
 #[path = "../../wakewire/src/backoff.rs"]
 mod backoff;
+#[path = "../../wakewire/src/brief_lock.rs"]
+mod brief_lock;
 #[path = "../../wakewire/src/delivery.rs"]
 mod delivery;
 #[path = "../../wakewire/src/dialer/mod.rs"]
@@ -22,8 +24,6 @@ mod endpoint;
 mod error;
 #[path = "../../wakewire/src/link/mod.rs"]
 mod link;
-#[path = "../../wakewire/src/brief_lock.rs"]
-mod brief_lock;
 #[path = "../../wakewire/src/lock_file.rs"]
 mod lock_file;
 #[path = "../../wakewire/src/message.rs"]
