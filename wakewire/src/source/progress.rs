@@ -186,9 +186,9 @@ impl Unsaid {
     /// The application waits for more, so all of it is acknowledged at once, if anybody waits for that.
     pub(super) fn rest(&mut self) {
         self.bytes = 0;
-        self.touched
-            .drain(..)
-            .for_each(|progress| progress.acker.rest());
+        for progress in self.touched.drain(..) {
+            progress.acker.rest(progress.processed());
+        }
     }
 }
 
