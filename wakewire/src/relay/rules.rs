@@ -502,6 +502,27 @@ fn who_holds_a_full_log_is_overdue_after_its_deadline_c5() {
 }
 
 #[test]
+fn an_acknowledgement_that_is_repeated_is_no_progress_c5() {
+    let mut relay = Relay::new(config());
+    relay.producer(A, 1, 1);
+    relay.hello(name("slow"), 2).unwrap();
+    for q in 1..=5 {
+        relay.data(1, q, q).unwrap();
+    }
+    relay.sent(2);
+    relay.ack(2, 1, 1).unwrap();
+    assert!(relay.data(1, 6, 6).unwrap());
+    assert!(!relay.data(1, 7, 7).unwrap());
+    assert!(relay.hub.overdue(relay.now).is_empty());
+    let due = relay.now + 10 * SECOND;
+    assert_eq!(relay.hub.next_deadline(), Some(due));
+    relay.now += 9 * SECOND;
+    relay.ack(2, 1, 1).unwrap();
+    assert_eq!(relay.hub.next_deadline(), Some(due));
+    assert_eq!(relay.hub.overdue(due), [ConnectionId(2)]);
+}
+
+#[test]
 fn who_was_sent_nothing_has_its_whole_deadline_from_then_on_c5() {
     let named = vec!["slow".to_owned()];
     let mut relay = Relay::new(HubConfig { named, ..config() });

@@ -263,3 +263,58 @@ proptest! {
         model.all_permits_are_back();
     }
 }
+
+/// Returns how many are to be opened now, and when to ask again.
+fn planned(stock: &mut Stock<u32, u32>, now: Instant) -> (usize, Option<Duration>) {
+    let plan = stock.plan(now, 0.5, |_| true);
+    (plan.open, plan.wake.map(|at| at - now))
+}
+
+fn keeping(min_connections: usize) -> Stock<u32, u32> {
+    let mut stock = Stock::new(PoolConfig {
+        min_connections,
+        ..PoolConfig::default()
+    });
+    stock.asked(true);
+    stock
+}
+
+#[test]
+fn of_those_kept_one_shows_whether_it_is_worth_while_and_again_after_a_failure() {
+    let mut stock = keeping(4);
+    let start = Instant::now();
+    assert_eq!(planned(&mut stock, start).0, 1, "none is open");
+    assert_eq!(planned(&mut stock, start).0, 0, "it is on its way");
+    assert_eq!(stock.opened(1, None, start, 0.5), None);
+    assert_eq!(planned(&mut stock, start).0, 3);
+    assert_eq!(stock.opened(2, None, start, 0.5), None);
+    assert!(stock.last_error().is_none());
+    for _ in 0..2 {
+        let error = SinkError::ConnectionFailed(Failure::new(""));
+        assert_eq!(stock.open_failed(error, start, 0.5), None);
+    }
+    assert!(stock.last_error().is_some());
+    let (open, pause) = planned(&mut stock, start);
+    assert_eq!(open, 0, "a pause");
+    let later = start + pause.unwrap();
+    assert_eq!(planned(&mut stock, later).0, 1, "of two that are missing");
+    assert_eq!(planned(&mut stock, later).0, 0);
+}
+
+#[test]
+fn what_is_lost_young_is_followed_by_a_pause_and_what_grew_old_is_not() {
+    for is_lost in [true, false] {
+        let mut stock = keeping(1);
+        let start = Instant::now();
+        assert_eq!(planned(&mut stock, start).0, 1);
+        stock.opened(1, None, start, 0.5);
+        let lease = stock.take(start, |_| true).unwrap();
+        let now = if is_lost {
+            start + Duration::from_secs(1)
+        } else {
+            start + Duration::from_secs(86_400)
+        };
+        assert_eq!(stock.give_back(lease.id, !is_lost, now), None);
+        assert_eq!(planned(&mut stock, now).0, usize::from(!is_lost));
+    }
+}

@@ -92,3 +92,41 @@ impl PoolConfig {
 fn invalid(what: String, allowed: String) -> SinkError {
     SinkError::InvalidConfig(Failure::new("").because(what).hint(allowed))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_allowed_is_taken_to_its_bounds_and_not_beyond() {
+        let size = |max_size, min_idle| PoolConfig {
+            max_size,
+            min_idle,
+            ..PoolConfig::default()
+        };
+        let idle = |idle_timeout| PoolConfig {
+            idle_timeout,
+            ..PoolConfig::default()
+        };
+        let year = Duration::from_secs(31_536_000);
+        let moment = Duration::from_nanos(1);
+        let most = MOST_LANES;
+        for good in [
+            size(1, 0),
+            size(most, most),
+            idle(Duration::from_millis(1)),
+            idle(year),
+        ] {
+            good.validate().unwrap();
+        }
+        for bad in [
+            size(0, 0),
+            size(most + 1, 0),
+            size(3, 4),
+            idle(Duration::from_millis(1) - moment),
+            idle(year + moment),
+        ] {
+            assert!(matches!(bad.validate(), Err(SinkError::InvalidConfig(_))));
+        }
+    }
+}
