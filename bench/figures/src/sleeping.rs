@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::time::Duration;
 
 use allocation_counter::measure;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use wakewire::{ServiceRegistry, SinkFactory};
 
 use crate::figure::{Figure, Target};
@@ -24,7 +25,8 @@ pub(crate) fn sleeping() -> Result<Vec<Figure>> {
     }
     fs::write(&file, &text)?;
     let runtime = runtime()?;
-    let (mut loading, mut creating, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut loading, mut creating, mut closing) = (Vec::new(), Vec::new(), Vec::new());
+    let mut bytes = Vec::new();
     let (mut tasks, mut descriptors, mut resident) = (0, 0, 0.0);
     for _ in 0..RUNS {
         let start = system::computed()?;
@@ -58,8 +60,13 @@ pub(crate) fn sleeping() -> Result<Vec<Figure>> {
         resident = grown.max(resident);
         tasks = runtime.metrics().num_alive_tasks();
         descriptors = system::descriptors()?.saturating_sub(open_before);
+        let start = system::computed()?;
+        let report = runtime.block_on(factory.close(Duration::from_secs(60)));
+        closing.push((system::computed()? - start).as_secs_f64());
+        ensure!(report.per_sink.len() == SINKS, "some did not report");
     }
     let (loading, creating) = (Sorted::new(loading), Sorted::new(creating));
+    let closing = Sorted::new(closing);
     let of = |what: &str| format!("{SINKS} sleeping sinks from one file: {what}");
     let runs = format!("of computing; median of {RUNS}");
     Ok(vec![
@@ -77,6 +84,7 @@ pub(crate) fn sleeping() -> Result<Vec<Figure>> {
             Target::AtMost(2.0),
         )
         .how(&runs),
+        Figure::said(of("closing all"), closing.median(), "s").how(&runs),
         Figure::new(
             of("memory of one"),
             Sorted::new(bytes).median(),

@@ -1,5 +1,6 @@
 //! What was delivered and what was not. No I/O, no clock.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use crate::outbox::Ledger;
@@ -53,11 +54,15 @@ impl SinkReport {
 }
 
 impl Report {
-    /// Makes the report over these sinks.
+    /// Makes the report over these sinks; of several with one name the first counts.
     pub fn over(per_sink: impl IntoIterator<Item = SinkReport>) -> Self {
         let mut report = Self::default();
+        let mut names = HashSet::new();
         for sink in per_sink {
-            report.add(sink);
+            // Not by `add`, which compares with each: there may be 100,000.
+            if names.insert(sink.name.clone()) {
+                report.count(sink);
+            }
         }
         report
     }
@@ -67,6 +72,10 @@ impl Report {
         if self.per_sink.iter().any(|known| known.name == sink.name) {
             return;
         }
+        self.count(sink);
+    }
+
+    fn count(&mut self, sink: SinkReport) {
         self.delivered += sink.ledger.delivered;
         self.in_doubt += sink.ledger.in_doubt;
         self.undelivered += sink.ledger.undelivered;

@@ -27,16 +27,16 @@ impl CompositeSink {
         ended: Vec<Ended<Report>>,
         phase: Phase,
     ) -> Result<Report, SinkError> {
-        let mut report = Report::default();
+        let mut parts = Vec::new();
         let mut failed = Vec::new();
         for one in ended {
             match one.result {
-                Ok(part) => part.per_sink.into_iter().for_each(|sink| report.add(sink)),
+                Ok(part) => parts.extend(part.per_sink),
                 Err(error) => failed.push((one.target, error)),
             }
         }
         if failed.is_empty() {
-            Ok(report)
+            Ok(Report::over(parts))
         } else {
             Err(fanout::partial(self, failed, phase))
         }
