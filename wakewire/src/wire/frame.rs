@@ -311,3 +311,34 @@ pub(super) fn field<const N: usize>(bytes: &[u8; HEADER], at: usize) -> [u8; N] 
     field.copy_from_slice(&bytes[at..at + N]);
     field
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_byte_and_no_other_byte_is_one() {
+        for byte in 0..=u8::MAX {
+            let kind = Kind::parse(byte).map(|kind| kind as u8).ok();
+            assert_eq!(kind, (1..=16).contains(&byte).then_some(byte));
+        }
+    }
+
+    #[test]
+    fn a_frame_without_a_checksum_gets_one_and_is_otherwise_the_same() {
+        for body in [&b""[..], b"body"] {
+            let mut header = Header::control(Kind::Ping);
+            header.flags |= PRIORITY;
+            let (mut plain, mut summed) = (BytesMut::new(), BytesMut::new());
+            encode_control(header, body, false, &mut plain);
+            encode_control(header, body, true, &mut summed);
+            assert_ne!(plain, summed);
+            for frame in [&plain, &summed] {
+                let mut out = BytesMut::from(&b"before"[..]);
+                encode_checksummed(frame, &mut out);
+                assert_eq!(out[..6], b"before"[..]);
+                assert_eq!(out[6..], summed[..]);
+            }
+        }
+    }
+}

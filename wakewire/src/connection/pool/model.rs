@@ -303,11 +303,13 @@ fn of_those_kept_one_shows_whether_it_is_worth_while_and_again_after_a_failure()
 
 #[test]
 fn what_is_lost_young_is_followed_by_a_pause_and_what_grew_old_is_not() {
-    for is_lost in [true, false] {
+    // What the peer allows a connection to lie idle matters to one that lies idle.
+    let briefly = Some(Duration::from_secs(2));
+    for (is_lost, announced) in [(true, None), (false, None), (false, briefly)] {
         let mut stock = keeping(1);
         let start = Instant::now();
         assert_eq!(planned(&mut stock, start).0, 1);
-        stock.opened(1, None, start, 0.5);
+        stock.opened(1, announced, start, 0.5);
         let lease = stock.take(start, |_| true).unwrap();
         let now = if is_lost {
             start + Duration::from_secs(1)

@@ -349,7 +349,6 @@ impl<C: Clone, W> Stock<C, W> {
         let awaited = self.waiters.len().saturating_sub(self.opening).min(room);
         let total = self.total() + awaited;
         let missing = self.limits.min_connections.saturating_sub(total);
-        let missing = missing.min(room - awaited);
         let kept = if !self.warm.may_open(now) {
             0
         } else if self.warm.is_in_doubt() || self.open_connections() == 0 {
