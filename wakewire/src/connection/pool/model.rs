@@ -302,6 +302,21 @@ fn of_those_kept_one_shows_whether_it_is_worth_while_and_again_after_a_failure()
 }
 
 #[test]
+fn one_that_has_lasted_shows_it_too() {
+    let mut stock = keeping(4);
+    let start = Instant::now();
+    assert_eq!(planned(&mut stock, start).0, 1);
+    assert_eq!(stock.opened(1, None, start, 0.5), None);
+    assert_eq!(planned(&mut stock, start).0, 3);
+    for _ in 0..3 {
+        let error = SinkError::ConnectionFailed(Failure::new(""));
+        assert_eq!(stock.open_failed(error, start, 0.5), None);
+    }
+    let later = start + Duration::from_secs(5);
+    assert_eq!(planned(&mut stock, later).0, 3);
+}
+
+#[test]
 fn what_is_lost_young_is_followed_by_a_pause_and_what_grew_old_is_not() {
     // What the peer allows a connection to lie idle matters to one that lies idle.
     let briefly = Some(Duration::from_secs(2));
