@@ -651,6 +651,26 @@ async fn a_message_with_a_key_waits_for_its_lane_and_comes_back_with_that_lanes_
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_tried_arrives_or_comes_back_with_a_key_and_without() {
+    for has_key in [false, true] {
+        let peer = Peer::new();
+        let mut pool = peer.pool(up_to(1));
+        if has_key {
+            pool = pool.ordered_by_target();
+        }
+        match pool.try_send(keyed("WETH", 7)) {
+            Err(TrySendError::WouldWait(message)) => assert_eq!(number(&message), 7),
+            other => panic!("{other:?}"),
+        }
+        pool.connect().await.unwrap();
+        pool.try_send(keyed("WETH", 8)).unwrap();
+        let arrived = peer.arrived.lock().unwrap();
+        let numbers: Vec<_> = arrived.iter().map(|(_, one)| number(one)).collect();
+        assert_eq!(numbers, [8]);
+    }
+}
+
 /// One life of a pool under dying connections, failing dials, idle disconnects and cancelled sends.
 async fn keys_keep_their_order(seed: u64) {
     const KEYS: u64 = 12;
