@@ -711,6 +711,9 @@ fn an_onlooker_that_missed_a_name_is_told_it_again_and_nobody_else_is() {
     assert_eq!(relay.woken().0, [10]);
     assert_eq!(relay.sent(10), format!("{origin}g2"), "once, from here on");
     assert_eq!(relay.sent(11), "");
+    let Relay { hub, wake, .. } = &mut relay;
+    hub.name_again(ConnectionId(10), origin, wake);
+    assert_eq!(relay.sent(10), format!("{origin}g2"), "as often as it asks");
 }
 
 #[test]
