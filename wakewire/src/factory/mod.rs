@@ -11,7 +11,7 @@ mod spool;
 mod store;
 
 use std::any::Any;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ pub struct SinkFactory {
 /// What the factory has made.
 #[derive(Default)]
 struct Made {
-    sinks: HashMap<String, Arc<dyn MessageSink>>,
+    sinks: BTreeMap<String, Arc<dyn MessageSink>>,
     sources: Vec<Closer>,
     closed: bool,
 }
@@ -236,7 +236,7 @@ impl SinkFactory {
     ///
     /// Dropped early, nothing is changed.
     pub async fn flush(&self, within: Duration) -> Report {
-        let sinks = self.made.lock().all();
+        let sinks: Vec<_> = self.made.lock().sinks.values().cloned().collect();
         over_all(&sinks, |sink| sink.flush(within)).await
     }
 
@@ -247,11 +247,11 @@ impl SinkFactory {
     ///
     /// Dropped early, no further messages are taken, and delivering goes on.
     pub async fn close(&self, within: Duration) -> Report {
-        let sinks = {
+        let sinks: Vec<_> = {
             let mut made = self.made.lock();
             made.closed = true;
             made.sources.drain(..).for_each(|source| source.close());
-            made.all()
+            made.sinks.values().cloned().collect()
         };
         over_all(&sinks, |sink| sink.close(within)).await
     }
@@ -318,7 +318,7 @@ impl SinkFactory {
         &self,
         name: &str,
         config: &ServiceConfig,
-        sinks: &HashMap<String, Arc<dyn MessageSink>>,
+        sinks: &BTreeMap<String, Arc<dyn MessageSink>>,
         spools: &mut Spools,
     ) -> Result<Arc<dyn MessageSink>, SinkError> {
         let mut link = || self.link(name, config, spools.remove(name));
@@ -347,16 +347,6 @@ impl Made {
         }
         Ok(self.sinks.get(name).cloned())
     }
-
-    /// Every sink, by name.
-    fn all(&self) -> Vec<Arc<dyn MessageSink>> {
-        let mut sinks: Vec<_> = self.sinks.iter().collect();
-        sinks.sort_unstable_by_key(|(name, _)| *name);
-        sinks
-            .into_iter()
-            .map(|(_, sink)| Arc::clone(sink))
-            .collect()
-    }
 }
 
 impl fmt::Debug for SinkFactory {
@@ -364,7 +354,7 @@ impl fmt::Debug for SinkFactory {
         let made = self.made.lock();
         f.debug_struct("SinkFactory")
             .field("registry", &self.registry)
-            .field("sinks", &made.sinks.keys().collect::<BTreeSet<_>>())
+            .field("sinks", &made.sinks.keys().collect::<Vec<_>>())
             .field("closed", &made.closed)
             .finish_non_exhaustive()
     }

@@ -1,6 +1,6 @@
 //! Composites as a graph: targets that exist, no cycle, not too deep. No I/O, no clock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::diagnostic::{enumerated, shown};
@@ -13,14 +13,14 @@ use super::{limits, nearest};
 /// Checks what every composite names. Works on what was written, so that a fault elsewhere hides none here;
 /// without recursion, so that no nesting is too deep for the stack.
 pub(super) fn check(services: &[RawService], findings: &mut Findings) {
-    let index: HashMap<&str, usize> = services
+    let index: BTreeMap<&str, usize> = services
         .iter()
         .enumerate()
         .map(|(at, service)| (service.name.as_str(), at))
         .collect();
     let nodes: Vec<Node<'_>> = services
         .iter()
-        .map(|service| node(service, services, &index, findings))
+        .map(|service| node(service, &index, findings))
         .collect();
     Walk::new(services, &nodes).run(findings);
 }
@@ -33,8 +33,7 @@ struct Node<'r> {
 
 fn node<'r>(
     service: &'r RawService,
-    services: &[RawService],
-    index: &HashMap<&str, usize>,
+    index: &BTreeMap<&str, usize>,
     findings: &mut Findings,
 ) -> Node<'r> {
     let pattern = match service.value("pattern") {
@@ -59,8 +58,7 @@ fn node<'r>(
         match index.get(name.as_str()) {
             Some(&target) => targets.push((target, span)),
             None => findings.absent(span.clone(), &path, || {
-                let others = services.iter().map(|other| other.name.as_str());
-                let others = others.filter(|other| *other != service.name);
+                let others = index.keys().copied().filter(|other| *other != service.name);
                 missing(name, others, index.len() <= COMPARED)
             }),
         }

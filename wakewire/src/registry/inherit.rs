@@ -1,6 +1,6 @@
 //! A composite's `lazy` becomes that of the targets that set nothing themselves. No I/O, no clock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::diagnostic::enumerated;
 use super::findings::Findings;
@@ -13,8 +13,8 @@ use super::service::{ServiceConfig, SinkType};
 /// Done here, before any sink is made, so that a service connects the same way whichever of its names is
 /// asked for first. One sink can connect in one way only: two composites that disagree are refused.
 pub(super) fn lazy(services: &mut [(&RawService, Option<ServiceConfig>)], findings: &mut Findings) {
-    let mut inherited: HashMap<&str, (&str, LazySettings)> = HashMap::new();
-    let index: HashMap<&str, (&RawService, &ServiceConfig)> = services
+    let mut inherited: BTreeMap<&str, (&str, LazySettings)> = BTreeMap::new();
+    let index: BTreeMap<&str, (&RawService, &ServiceConfig)> = services
         .iter()
         .filter_map(|(raw, config)| Some((raw.name.as_str(), (*raw, config.as_ref()?))))
         .collect();
@@ -44,7 +44,7 @@ pub(super) fn lazy(services: &mut [(&RawService, Option<ServiceConfig>)], findin
             }
         }
     }
-    let inherited: HashMap<String, LazySettings> = inherited
+    let inherited: BTreeMap<String, LazySettings> = inherited
         .into_iter()
         .map(|(name, (_, lazy))| (name.to_owned(), lazy))
         .collect();

@@ -1,6 +1,6 @@
 //! From `services.toml` as written to services as meant: what a key means, and which keys contradict each other.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::diagnostic::{enumerated, shown};
@@ -340,7 +340,7 @@ pub(super) fn check_shared_endpoints<'r>(
     services: impl Iterator<Item = (&'r RawService, &'r ServiceConfig)>,
     findings: &mut Findings,
 ) {
-    let mut first: HashMap<String, &str> = HashMap::new();
+    let mut first: BTreeMap<String, &str> = BTreeMap::new();
     for (raw, config) in services {
         let Some(endpoint) = &config.endpoint else {
             continue;
