@@ -72,8 +72,8 @@ impl Acker {
         self.awaited.load(SeqCst) > self.said.load(SeqCst)
     }
 
-    /// The application has processed everything up to here and waits for more: whoever waits for that is told at once, or
-    /// who was told nothing of so much.
+    /// The application has processed everything up to here and waits for more: the peer is told at once if it waits for
+    /// that, or was not told of [`MOST_HELD`] messages.
     pub(super) fn rest(&self, processed: u64) {
         self.rests.store(true, SeqCst);
         let unsaid = processed.saturating_sub(self.said.load(SeqCst));

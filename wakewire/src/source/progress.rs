@@ -183,7 +183,7 @@ impl Unsaid {
         self.touched.drain(..).for_each(|progress| progress.urge());
     }
 
-    /// The application waits for more, so all of it is acknowledged at once, if anybody waits for that.
+    /// The application waits for more, so all of it is acknowledged at once, if anybody waits for that or it is much.
     pub(super) fn rest(&mut self) {
         self.bytes = 0;
         for progress in self.touched.drain(..) {
