@@ -4,6 +4,8 @@
 //! link and no message: it is told how to open something and tells when.
 
 mod machine;
+#[cfg(test)]
+mod model;
 
 use std::future::Future;
 use std::io;

@@ -247,13 +247,13 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn keeps_its_promises(
         min in 0_usize..4,
         above in 0_usize..4,
-        steps in prop::collection::vec(step(), 0..200),
+        steps in prop::collection::vec(step(), 0..80),
     ) {
         let mut model = Model::new(min, (min + above).max(1));
         for step in &steps {

@@ -122,32 +122,64 @@ impl<S> LazyConnectionPool<S> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::error::Failure;
     use crate::sink::PoolConfig;
 
-    #[test]
-    fn what_members_report_is_added_up() {
-        let never = async || Err::<Arc<dyn MessageSink>, _>(SinkError::Closed(Failure::new("")));
-        let pool = LazyConnectionPool::new(never, PoolConfig::default()).unwrap();
-        let member = |target: usize, accepted| {
-            let ledger = Ledger {
-                accepted,
-                ..Ledger::default()
-            };
+    /// A member's report whose ledger adds up.
+    fn member() -> impl Strategy<Value = SinkReport> {
+        any::<[u32; 8]>().prop_map(|count| {
+            let mut ledger = Ledger::default();
+            let [
+                delivered,
+                in_doubt,
+                newest,
+                oldest,
+                undelivered,
+                waiting,
+                ..,
+            ] = count.map(u64::from);
+            (ledger.delivered, ledger.in_doubt) = (delivered, in_doubt);
+            (ledger.dropped.newest, ledger.dropped.oldest) = (newest, oldest);
+            (ledger.undelivered, ledger.waiting) = (undelivered, waiting);
+            ledger.accepted = delivered + in_doubt + newest + oldest + undelivered + waiting;
             let mut report = SinkReport::new("member", ledger, None);
-            (report.connects, report.wakes) = (accepted + 1, accepted + 2);
-            Ended {
+            (report.connects, report.wakes) = (count[6].into(), count[7].into());
+            report
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn what_members_report_is_added_up(members in vec(member(), 0..9)) {
+            let never = async || Err::<Arc<dyn MessageSink>, _>(SinkError::Closed(Failure::new("")));
+            let pool = LazyConnectionPool::new(never, PoolConfig::default()).unwrap();
+            let ended = members.iter().enumerate().map(|(target, member)| Ended {
                 target,
                 waited: false,
-                result: Ok(Report::over([report])),
-            }
-        };
-        let merged = pool.merged(vec![member(0, 10), member(1, 20)]).unwrap();
-        let [whole] = &merged.per_sink[..] else {
-            panic!("{merged:?}");
-        };
-        assert_eq!(whole.ledger.accepted, 30);
-        assert_eq!((whole.connects, whole.wakes), (32, 34));
+                result: Ok(Report::over([member.clone()])),
+            });
+            let merged = pool.merged(ended.collect()).unwrap();
+            let [whole] = &merged.per_sink[..] else {
+                panic!("{merged:?}");
+            };
+            let ledger = whole.ledger;
+            prop_assert!(ledger.adds_up(), "{ledger:?}");
+            let sum = |field: fn(&SinkReport) -> u64| members.iter().map(field).sum::<u64>();
+            prop_assert_eq!(ledger.accepted, sum(|one| one.ledger.accepted));
+            prop_assert_eq!(ledger.delivered, sum(|one| one.ledger.delivered));
+            prop_assert_eq!(ledger.in_doubt, sum(|one| one.ledger.in_doubt));
+            prop_assert_eq!(ledger.dropped.newest, sum(|one| one.ledger.dropped.newest));
+            prop_assert_eq!(ledger.dropped.oldest, sum(|one| one.ledger.dropped.oldest));
+            prop_assert_eq!(ledger.undelivered, sum(|one| one.ledger.undelivered));
+            prop_assert_eq!(ledger.waiting, sum(|one| one.ledger.waiting));
+            prop_assert_eq!(whole.connects, sum(|one| one.connects));
+            prop_assert_eq!(whole.wakes, sum(|one| one.wakes));
+        }
     }
 }
