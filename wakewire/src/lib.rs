@@ -57,6 +57,7 @@ mod link;
 mod lock_file;
 mod message;
 mod outbox;
+mod part;
 mod randomness;
 pub mod registry;
 mod relay;

@@ -1,5 +1,6 @@
 //! One greeted connection: writes what is owed, reads what is acknowledged, watches the peer's pulse.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Shared;
 use crate::error::{Phase as ErrorPhase, SinkError};
+use crate::part::Part;
 use crate::transport::door::{Reader, Writer};
 use crate::transport::greeting::Host;
 use crate::transport::pulse::Pulse;
@@ -57,11 +59,15 @@ pub(super) async fn run(shared: &Shared, host: Host) -> (End, bool) {
     };
     let idle = idle_limit(shared.config.idle_timeout, welcome.limits.idle_ms);
     let is_held = welcome.hold_ms.is_some();
+    let reading = pin!(read(shared, &signals, reader));
+    let writing = pin!(write(shared, &signals, writer, is_held));
+    let watching = pin!(signals.pulse.watch(|| shared.owed.notify_one()));
+    let resting = pin!(grow_idle(shared, &signals, idle));
     let end = tokio::select! {
-        end = read(shared, &signals, reader) => end,
-        end = write(shared, &signals, writer, is_held) => end,
-        dead = signals.pulse.watch(|| shared.owed.notify_one()) => lost(shared, ErrorPhase::Read, dead),
-        () = grow_idle(shared, &signals, idle) => End::Rested,
+        end = Part::new(reading) => end,
+        end = Part::new(writing) => end,
+        dead = Part::new(watching) => lost(shared, ErrorPhase::Read, dead),
+        () = Part::new(resting) => End::Rested,
     };
     (end, signals.proved.load(Relaxed))
 }

@@ -1,5 +1,6 @@
 //! One connection of a relay: the bytes of a producer into the hub, or out of it to a consumer.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -11,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::effects::{ConnectionId, Offered, Outgoing};
 use super::switchboard::{Bell, Switchboard};
 use crate::domain::Refusal;
+use crate::part::Part;
 use crate::transport::door::{Reader, Writer};
 use crate::transport::pulse::Pulse;
 use crate::transport::reader::ReadError;
@@ -74,12 +76,15 @@ impl Connection {
         reading: impl Future<Output = End>,
         writing: impl Future<Output = End>,
     ) -> End {
-        tokio::pin!(writing);
+        let mut writing = pin!(writing);
+        let reading = pin!(reading);
+        let watching = pin!(self.pulse.watch(|| self.bell.poll.notify_one()));
+        let closing = pin!(self.bell.closed());
         let end = tokio::select! {
-            end = reading => end,
-            end = &mut writing => return end,
-            dead = self.pulse.watch(|| self.bell.poll.notify_one()) => End::Lost(dead.to_owned()),
-            code = self.bell.closed() => End::Told(code),
+            end = Part::new(reading) => end,
+            end = Part::new(writing.as_mut()) => return end,
+            dead = Part::new(watching) => End::Lost(dead.to_owned()),
+            code = Part::new(closing) => End::Told(code),
         };
         let code = match end {
             End::Told(code) => code,

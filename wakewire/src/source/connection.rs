@@ -1,6 +1,7 @@
 //! One connection that messages come from: reads and queues, acknowledges what was processed, watches the pulse.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::inbox::Inbox;
 use super::progress::Progress;
 use crate::domain::Refusal;
 use crate::endpoint::Endpoint;
+use crate::part::Part;
 use crate::transport::door::{Reader, Writer};
 use crate::transport::pulse::Pulse;
 use crate::transport::reader::ReadError;
@@ -100,10 +102,15 @@ impl<'a> Connection<'a> {
 
     /// Runs it to its end.
     pub(super) async fn run(&self, mut reader: Reader, mut writer: Writer) -> End {
-        let end = tokio::select! {
-            end = self.read(&mut reader) => end,
-            end = self.write(&mut writer) => end,
-            dead = self.pulse.watch(|| self.acker.urge()) => End::Lost(dead.to_owned()),
+        let end = {
+            let reading = pin!(self.read(&mut reader));
+            let writing = pin!(self.write(&mut writer));
+            let watching = pin!(self.pulse.watch(|| self.acker.urge()));
+            tokio::select! {
+                end = Part::new(reading) => end,
+                end = Part::new(writing) => end,
+                dead = Part::new(watching) => End::Lost(dead.to_owned()),
+            }
         };
         if matches!(end, End::Closed) {
             // A socket that is closed with something unread in it is reset, and the acknowledgements that the

@@ -24,6 +24,7 @@ const ROWS: &[&[&str]] = &[
         "atomic",
         "lock_file",
         "brief_lock",
+        "part",
     ],
     &["domain", "delivery", "security"],
     &["error"],

@@ -1,6 +1,7 @@
 //! The one task of a connection: writes, reads, watches the peer's pulse.
 
 use std::error::Error;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::shared::Shared;
 use crate::error::{Phase, SinkError};
+use crate::part::Part;
 use crate::transport::door::{Reader, Writer};
 use crate::wire::ProtocolError;
 use crate::wire::data::decode_message;
@@ -20,13 +22,20 @@ pub(super) async fn run(driving: Driving, reader: Reader, writer: Writer) {
     let shared = &*driving.0;
     // Dropped before it, so that nothing is left when it tells.
     let (mut reader, mut writer) = (reader, writer);
-    let cause = tokio::select! {
-        lost = read(shared, &mut reader) => Some(lost),
-        written = shared.outflow.run(&mut writer, &shared.pulse, |number| shared.handed(number)) => {
-            written.err().map(|error| shared.lost(Phase::Write, error))
+    let cause = {
+        let handed = |number| shared.handed(number);
+        let reading = pin!(read(shared, &mut reader));
+        let writing = pin!(shared.outflow.run(&mut writer, &shared.pulse, handed));
+        let watching = pin!(shared.pulse.watch(|| shared.outflow.wake()));
+        let closing = pin!(overdue(shared));
+        tokio::select! {
+            lost = Part::new(reading) => Some(lost),
+            written = Part::new(writing) => {
+                written.err().map(|error| shared.lost(Phase::Write, error))
+            }
+            dead = Part::new(watching) => Some(shared.lost(Phase::Read, dead)),
+            () = Part::new(closing) => Some(shared.lost(Phase::Close, "the goodbye took too long")),
         }
-        dead = shared.pulse.watch(|| shared.outflow.wake()) => Some(shared.lost(Phase::Read, dead)),
-        () = overdue(shared) => Some(shared.lost(Phase::Close, "the goodbye took too long")),
     };
     if let Some(cause) = cause {
         shared.end(cause);

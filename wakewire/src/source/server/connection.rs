@@ -1,6 +1,7 @@
 //! One connection of a server: reads requests, runs a handler for each, writes the answers.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::House;
 use super::handling::Handling;
 use super::request::{Peer, Request};
 use crate::message::Message;
+use crate::part::Part;
 use crate::transport::door::{Reader, Visitor, reject};
 use crate::transport::outflow::Outflow;
 use crate::transport::pulse::Pulse;
@@ -96,13 +98,18 @@ pub(super) async fn serve(house: Arc<House>, visitor: Visitor) {
     let outflow = Closing(&connection.outflow);
     // Handlers live as long as this, so that none runs for a peer that is gone.
     let mut handlers = JoinSet::new();
-    let end = tokio::select! {
-        end = connection.read(&mut reader, &mut handlers) => end,
-        written = outflow.0.run(&mut writer, &connection.pulse, |_| {}) => match written {
-            Ok(()) => "it was closed".to_owned(),
-            Err(error) => error.to_string(),
-        },
-        dead = connection.pulse.watch(|| connection.outflow.wake()) => dead.to_owned(),
+    let end = {
+        let reading = pin!(connection.read(&mut reader, &mut handlers));
+        let writing = pin!(outflow.0.run(&mut writer, &connection.pulse, |_| {}));
+        let watching = pin!(connection.pulse.watch(|| connection.outflow.wake()));
+        tokio::select! {
+            end = Part::new(reading) => end,
+            written = Part::new(writing) => match written {
+                Ok(()) => "it was closed".to_owned(),
+                Err(error) => error.to_string(),
+            },
+            dead = Part::new(watching) => dead.to_owned(),
+        }
     };
     tracing::debug!(%service, peer = ?connection.peer, %end, "requester gone");
     drop(handlers);
