@@ -1,5 +1,8 @@
 //! Unix sockets: bound so that nobody else's is replaced and nobody else may connect.
 
+#[cfg(target_os = "linux")]
+mod stream;
+
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
@@ -8,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
 
-use super::line::{Course, Line};
+use super::line::{Course, Duplex, Line};
 use crate::error::Phase;
 use crate::lock_file::LockFile;
 use crate::security::Identity;
@@ -26,7 +29,7 @@ pub(super) async fn dial(path: &Path) -> io::Result<Line> {
         is_private: true,
         identity: Identity::Uid(stream.peer_cred()?.uid()),
         course,
-        ..Line::new(stream)
+        ..Line::new(duplex(stream)?)
     })
 }
 
@@ -36,8 +39,19 @@ pub(super) fn admit(stream: UnixStream) -> io::Result<Line> {
     Ok(Line {
         is_private: true,
         identity: Identity::Uid(uid),
-        ..Line::new(stream)
+        ..Line::new(duplex(stream)?)
     })
+}
+
+#[cfg(target_os = "linux")]
+fn duplex(stream: UnixStream) -> io::Result<impl Duplex> {
+    stream::Stream::new(stream)
+}
+
+/// Only Linux tells of room each time.
+#[cfg(not(target_os = "linux"))]
+fn duplex(stream: UnixStream) -> io::Result<impl Duplex> {
+    Ok(stream)
 }
 
 /// Returns whether this user may come in: one of these, or where none is named our own and root.
