@@ -1,6 +1,7 @@
 //! What is found while a configuration is read, and where that is in the text. No I/O, no clock.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::ops::Range;
 
 use super::diagnostic::{Diagnostic, Faults, Severity};
@@ -42,17 +43,32 @@ impl Findings {
     }
 
     /// Adds a value or key that is wrong. The words are only made when there is room for them.
-    pub(super) fn wrong(&mut self, span: Range<usize>, key: &str, say: impl FnOnce() -> Said) {
+    pub(super) fn wrong(
+        &mut self,
+        span: Range<usize>,
+        key: impl Display,
+        say: impl FnOnce() -> Said,
+    ) {
         self.push(Severity::Error, span, key, Kind::Wrong, say);
     }
 
     /// Adds something that is not there and must be.
-    pub(super) fn absent(&mut self, span: Range<usize>, key: &str, say: impl FnOnce() -> Said) {
+    pub(super) fn absent(
+        &mut self,
+        span: Range<usize>,
+        key: impl Display,
+        say: impl FnOnce() -> Said,
+    ) {
         self.push(Severity::Error, span, key, Kind::Absent, say);
     }
 
     /// Adds something that is probably not meant.
-    pub(super) fn odd(&mut self, span: Range<usize>, key: &str, say: impl FnOnce() -> Said) {
+    pub(super) fn odd(
+        &mut self,
+        span: Range<usize>,
+        key: impl Display,
+        say: impl FnOnce() -> Said,
+    ) {
         self.push(Severity::Warning, span, key, Kind::Wrong, say);
     }
 
@@ -72,7 +88,7 @@ impl Findings {
         &mut self,
         severity: Severity,
         span: Range<usize>,
-        key: &str,
+        key: impl Display,
         kind: Kind,
         say: impl FnOnce() -> Said,
     ) {
@@ -85,7 +101,7 @@ impl Findings {
         self.found.push(Finding {
             severity,
             span,
-            key: key.to_owned(),
+            key: key.to_string(),
             message,
             hint,
             kind,

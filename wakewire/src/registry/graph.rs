@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::diagnostic::{enumerated, shown};
 use super::findings::{Findings, Said};
+use super::key_path::KeyPath;
 use super::raw::RawService;
 use super::service::CompositePattern;
 use super::value::Value;
@@ -13,6 +14,9 @@ use super::{limits, nearest};
 /// Checks what every composite names. Works on what was written, so that a fault elsewhere hides none here;
 /// without recursion, so that no nesting is too deep for the stack.
 pub(super) fn check(services: &[RawService], findings: &mut Findings) {
+    if !services.iter().any(|service| service.has("targets")) {
+        return;
+    }
     let index: BTreeMap<&str, usize> = services
         .iter()
         .enumerate()
@@ -52,12 +56,12 @@ fn node<'r>(
     let mut seen = BTreeSet::new();
     for (name, span) in names {
         if !seen.insert(name) {
-            repeated(name, span, pattern, &path, findings);
+            repeated(name, span, pattern, path, findings);
             continue;
         }
         match index.get(name.as_str()) {
             Some(&target) => targets.push((target, span)),
-            None => findings.absent(span.clone(), &path, || {
+            None => findings.absent(span.clone(), path, || {
                 let others = index.keys().copied().filter(|other| *other != service.name);
                 missing(name, others, index.len() <= COMPARED)
             }),
@@ -69,7 +73,13 @@ fn node<'r>(
     }
 }
 
-fn repeated(name: &str, span: &Range<usize>, pattern: &str, path: &str, findings: &mut Findings) {
+fn repeated(
+    name: &str,
+    span: &Range<usize>,
+    pattern: &str,
+    path: KeyPath<'_>,
+    findings: &mut Findings,
+) {
     let message = format!("`{}` is named twice", shown(name));
     let hint = Some("name every target once".to_owned());
     if pattern == CompositePattern::Fanout.name() {
@@ -189,7 +199,7 @@ impl<'w, 'r> Walk<'w, 'r> {
             let (span, path) = (service.span_of("targets"), service.path("targets"));
             // Only where the limit is first crossed: those above cannot help it.
             if below.depth == limits::DEPTH + 1 {
-                findings.wrong(span.clone(), &path, || {
+                findings.wrong(span.clone(), path, || {
                     let message = format!(
                         "composites within composites, {} deep; at most {} are taken",
                         below.depth,
@@ -201,7 +211,7 @@ impl<'w, 'r> Walk<'w, 'r> {
             }
             let copies = below.copies;
             if copies > limits::COPIES {
-                findings.wrong(span, &path, || {
+                findings.wrong(span, path, || {
                     let message = format!(
                         "one message would be sent on more than {} times",
                         limits::COPIES
@@ -262,7 +272,7 @@ impl<'w, 'r> Walk<'w, 'r> {
             .iter()
             .find(|(target, _)| *target == second)
             .map_or_else(|| first.span.clone(), |(_, span)| (*span).clone());
-        findings.wrong(span, &first.path("targets"), || {
+        findings.wrong(span, first.path("targets"), || {
             let hint = "take one of these out of the other's targets".to_owned();
             (
                 format!("these composites go round: {}", self.path(&cycle)),

@@ -13,6 +13,15 @@ use super::service::{ServiceConfig, SinkType};
 /// Done here, before any sink is made, so that a service connects the same way whichever of its names is
 /// asked for first. One sink can connect in one way only: two composites that disagree are refused.
 pub(super) fn lazy(services: &mut [(&RawService, Option<ServiceConfig>)], findings: &mut Findings) {
+    let hands_down = |config: &ServiceConfig| {
+        !config.lazy.is_empty() && matches!(config.kind, SinkType::Composite { .. })
+    };
+    if !services
+        .iter()
+        .any(|(_, config)| config.as_ref().is_some_and(hands_down))
+    {
+        return;
+    }
     let mut inherited: BTreeMap<&str, (&str, LazySettings)> = BTreeMap::new();
     let index: BTreeMap<&str, (&RawService, &ServiceConfig)> = services
         .iter()
@@ -36,7 +45,7 @@ pub(super) fn lazy(services: &mut [(&RawService, Option<ServiceConfig>)], findin
             };
             // What lies below was reached the first time; that it differs too need not be said.
             if *lazy != config.lazy && contested.insert(name) {
-                findings.wrong(heir.span.clone(), &heir.path("lazy"), || {
+                findings.wrong(heir.span.clone(), heir.path("lazy"), || {
                     let both = enumerated(&[giver, &raw.name], 2);
                     let message = format!("it is a target of {both}, whose `lazy` differ");
                     (message, Some("give it a `lazy` of its own".to_owned()))

@@ -76,6 +76,12 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
+/// Returns the key that this name has within a table, of which the prefix says which.
+pub(super) fn find_in(prefix: &str, name: &str) -> Option<&'static Key> {
+    let mut keys = KEYS.iter();
+    keys.find(|key| key.name.strip_prefix(prefix) == Some(name))
+}
+
 /// Every key, in the order of the reference.
 pub(super) const KEYS: &[Key] = &[
     required("type", ALL, Shape::Word(&[RELAY, DIRECT, COMPOSITE])),

@@ -12,7 +12,7 @@ pub(super) fn check(service: &RawService, findings: &mut Findings) {
             continue;
         };
         if let Some((message, hint)) = doubt(&path, is_secret) {
-            findings.odd(service.span_of(key), &service.path(key), || {
+            findings.odd(service.span_of(key), service.path(key), || {
                 (message.to_owned(), Some(hint.to_owned()))
             });
         }

@@ -13,6 +13,7 @@ mod file;
 mod findings;
 mod graph;
 mod inherit;
+mod key_path;
 mod keys;
 mod lazy;
 mod limits;

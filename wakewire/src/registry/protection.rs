@@ -68,7 +68,7 @@ pub(super) fn check(config: &ServiceConfig, raw: &RawService, findings: &mut Fin
         let written = ["max_inbound_bytes", "max_message_bytes"].into_iter();
         let key = written.clone().find(|key| rules.has(key));
         let key = key.unwrap_or_default();
-        findings.odd(raw.span_of(key), &raw.path(key), || {
+        findings.odd(raw.span_of(key), raw.path(key), || {
             let message = format!(
                 "all unfinished messages together may have {} bytes, less than the largest one, {}: \
                  such a message never arrives",
@@ -217,12 +217,12 @@ impl Rules<'_> {
     fn refuse(&mut self, key: &str, say: impl FnOnce() -> Said) {
         if self.has(key) {
             let raw = self.raw;
-            self.findings.wrong(raw.span_of(key), &raw.path(key), say);
+            self.findings.wrong(raw.span_of(key), raw.path(key), say);
         }
     }
 
     fn has(&self, key: &str) -> bool {
-        self.raw.written.contains_key(key)
+        self.raw.has(key)
     }
 
     /// Whether every connection is encrypted.

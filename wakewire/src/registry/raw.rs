@@ -1,6 +1,5 @@
 //! `services.toml` as written: which keys stand where, each value of a shape that its key allows. No I/O, no clock.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{enumerated, quoted, shown};
 use super::findings::{Findings, Said};
+use super::key_path::{KeyPath, SERVICES};
 use super::keys::{self, KEYS, Key, LAZY, LAZY_PREFIX};
 use super::nearest;
 use super::value::{self, Value};
@@ -21,13 +21,14 @@ pub(super) struct RawService {
     pub(super) name: String,
     /// Where its name stands.
     pub(super) span: Range<usize>,
-    /// What stands behind each key, under the key's name in [`KEYS`].
-    pub(super) written: BTreeMap<&'static str, Written>,
+    /// What stands behind each key; looked through one by one, since there are few, and most names differ in length.
+    written: Vec<Written>,
 }
 
 /// A key and what stands behind it.
 #[derive(Debug)]
 pub(super) struct Written {
+    pub(super) key: &'static Key,
     pub(super) key_span: Range<usize>,
     pub(super) span: Range<usize>,
     /// `None` when it could not be read, which has been said.
@@ -35,20 +36,41 @@ pub(super) struct Written {
 }
 
 impl RawService {
-    /// Returns the full path of one of its keys, for messages.
-    pub(super) fn path(&self, key: &str) -> String {
-        path(&self.name, key)
+    /// Returns the full path of one of its keys.
+    pub(super) fn path<'a>(&'a self, key: &'a str) -> KeyPath<'a> {
+        let (prefix, key) = match key.strip_prefix(LAZY_PREFIX) {
+            Some(key) => (LAZY_PREFIX, key),
+            None => ("", key),
+        };
+        KeyPath {
+            service: &self.name,
+            prefix,
+            key,
+        }
+    }
+
+    /// Returns the keys that are written.
+    pub(super) fn written(&self) -> &[Written] {
+        &self.written
+    }
+
+    fn found(&self, key: &str) -> Option<&Written> {
+        self.written.iter().find(|written| written.key.name == key)
+    }
+
+    /// Returns whether a key is written.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.found(key).is_some()
     }
 
     /// Returns what was read behind a key.
     pub(super) fn value(&self, key: &str) -> Option<&Value> {
-        self.written.get(key)?.value.as_ref()
+        self.found(key)?.value.as_ref()
     }
 
     /// Returns where a key's value stands, or else the service's name.
     pub(super) fn span_of(&self, key: &str) -> Range<usize> {
-        self.written
-            .get(key)
+        self.found(key)
             .map_or_else(|| self.span.clone(), |written| written.span.clone())
     }
 }
@@ -128,7 +150,7 @@ pub(super) fn services(document: &DeTable<'_>, findings: &mut Findings) -> Vec<R
             found = true;
             services = service_tables(value, findings);
         } else {
-            findings.wrong(key.span(), &quoted(key.get_ref()), || {
+            findings.wrong(key.span(), quoted(key.get_ref()), || {
                 let message = format!("there is no top-level key `{}`", shown(key.get_ref()));
                 let hint = match (nearest::nearest(key.get_ref(), [SERVICES]), value.get_ref()) {
                     (Some(_), _) => "did you mean `services`?".to_owned(),
@@ -174,7 +196,12 @@ fn service_tables(value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Vec<
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         if let Some(why) = text::bad_name(name) {
-            findings.wrong(key.span(), &format!("{SERVICES}.{}", quoted(name)), || {
+            let path = KeyPath {
+                service: name,
+                prefix: "",
+                key: "",
+            };
+            findings.wrong(key.span(), path, || {
                 (
                     why.to_owned(),
                     Some("give the service another name".to_owned()),
@@ -184,11 +211,11 @@ fn service_tables(value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Vec<
         let mut service = RawService {
             name: name.to_owned(),
             span: key.span(),
-            written: BTreeMap::new(),
+            written: Vec::new(),
         };
         match value.get_ref().as_table() {
             Some(table) => read(&mut service, table, "", findings),
-            None => findings.wrong(value.span(), &path(name, ""), || {
+            None => findings.wrong(value.span(), service.path(""), || {
                 let message = format!("expected a table, found {}", value::what(value.get_ref()));
                 let hint = format!(
                     "a service is a table: write `[services.{}]` and its keys below",
@@ -205,11 +232,11 @@ fn service_tables(value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Vec<
 /// Reads the keys of a service, or of its `lazy` table when the prefix says so.
 fn read(service: &mut RawService, table: &DeTable<'_>, prefix: &str, findings: &mut Findings) {
     for (key, value) in table {
-        let name = format!("{prefix}{}", key.get_ref());
+        let name = key.get_ref().as_ref();
         if prefix.is_empty() && name == LAZY {
             match value.get_ref().as_table() {
                 Some(lazy) => read(service, lazy, LAZY_PREFIX, findings),
-                None => findings.wrong(value.span(), &service.path(LAZY), || {
+                None => findings.wrong(value.span(), service.path(LAZY), || {
                     let message =
                         format!("expected a table, found {}", value::what(value.get_ref()));
                     let hint = "such as `lazy = { max_retries = 5 }`".to_owned();
@@ -219,28 +246,29 @@ fn read(service: &mut RawService, table: &DeTable<'_>, prefix: &str, findings: &
             continue;
         }
         // A quoted "lazy.jitter" is one key, not two, and no key of ours has a dot inside.
-        let known = keys::find(&name).filter(|_| !key.get_ref().contains('.'));
-        let path = path(&service.name, &format!("{prefix}{}", quoted(key.get_ref())));
+        let known = keys::find_in(prefix, name).filter(|_| !name.contains('.'));
+        let path = KeyPath {
+            service: &service.name,
+            prefix,
+            key: name,
+        };
         let Some(known) = known else {
-            findings.wrong(key.span(), &path, || unknown(key.get_ref(), prefix));
+            findings.wrong(key.span(), path, || unknown(name, prefix));
             continue;
         };
-        let value = match value::read(&known.shape, value, &path, findings) {
-            Ok(read) => Written {
-                key_span: key.span(),
-                span: value.span(),
-                value: read,
-            },
+        let read = match value::read(&known.shape, value, path, findings) {
+            Ok(read) => read,
             Err((message, hint)) => {
-                findings.wrong(value.span(), &path, || (message, hint));
-                Written {
-                    key_span: key.span(),
-                    span: value.span(),
-                    value: None,
-                }
+                findings.wrong(value.span(), path, || (message, hint));
+                None
             }
         };
-        service.written.insert(known.name, value);
+        service.written.push(Written {
+            key: known,
+            key_span: key.span(),
+            span: value.span(),
+            value: read,
+        });
     }
 }
 
@@ -278,14 +306,6 @@ fn unknown(key: &str, prefix: &str) -> Said {
     };
     (message, Some(hint))
 }
-
-/// Returns the path of a key of a service, as it would be written.
-pub(super) fn path(service: &str, key: &str) -> String {
-    let dot = if key.is_empty() { "" } else { "." };
-    format!("{SERVICES}.{}{dot}{key}", quoted(service))
-}
-
-const SERVICES: &str = "services";
 
 /// What people write who look for a key of a password.
 const PASSWORDS: &[&str] = &["password", "passwd", "pass", "passphrase", "secret"];

@@ -1,6 +1,6 @@
 //! From `services.toml` as written to services as meant: what a key means, and which keys contradict each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::diagnostic::{enumerated, shown};
@@ -44,8 +44,8 @@ pub(super) fn service(raw: &RawService, findings: &mut Findings) -> Option<Servi
 
 /// Reads the type, and holds every other key against it.
 fn kind(raw: &RawService, findings: &mut Findings) -> Option<&'static str> {
-    if !raw.written.contains_key("type") {
-        findings.absent(raw.span.clone(), &raw.path(""), || {
+    if !raw.has("type") {
+        findings.absent(raw.span.clone(), raw.path(""), || {
             let message = "`type` is missing".to_owned();
             let hint = "add `type = \"relay\"`, `\"direct\"` or `\"composite\"`";
             (message, Some(hint.to_owned()))
@@ -55,39 +55,34 @@ fn kind(raw: &RawService, findings: &mut Findings) -> Option<&'static str> {
     let kind = [RELAY, DIRECT, COMPOSITE]
         .into_iter()
         .find(|&k| k == kind)?;
-    for key in KEYS {
-        let has_effect = key.on.contains(&kind);
-        match raw.written.get(key.name) {
-            Some(written) if !has_effect => {
-                findings.wrong(written.key_span.clone(), &raw.path(key.name), || {
-                    let message = format!("`{}` has no effect on a {kind}", key.name);
-                    let hint = if key.on.contains(&COMPOSITE) {
-                        "remove it, or make this a composite"
-                    } else if kind == COMPOSITE {
-                        "remove it here and write it at the targets"
-                    } else {
-                        "remove it, or make this a relay"
-                    };
-                    (message, Some(hint.to_owned()))
-                });
-            }
-            None if has_effect && key.required => {
-                findings.absent(raw.span.clone(), &raw.path(""), || {
-                    let message = format!("a {kind} needs `{}`", key.name);
-                    let hint = match key.name {
-                        "endpoint" if kind == RELAY => {
-                            "add `endpoint = \"unix:///path/to/socket\"`"
-                        }
-                        "endpoint" => "add `endpoint = \"tcp://host:port\"`",
-                        "pattern" => {
-                            "add `pattern = \"fanout\"`, `\"round_robin\"` or `\"failover\"`"
-                        }
-                        _ => "add `targets = [\"NAME\", \"NAME\"]`",
-                    };
-                    (message, Some(hint.to_owned()))
-                });
-            }
-            _ => {}
+    for written in raw.written() {
+        let key = written.key;
+        if !key.on.contains(&kind) {
+            findings.wrong(written.key_span.clone(), raw.path(key.name), || {
+                let message = format!("`{}` has no effect on a {kind}", key.name);
+                let hint = if key.on.contains(&COMPOSITE) {
+                    "remove it, or make this a composite"
+                } else if kind == COMPOSITE {
+                    "remove it here and write it at the targets"
+                } else {
+                    "remove it, or make this a relay"
+                };
+                (message, Some(hint.to_owned()))
+            });
+        }
+    }
+    for key in KEYS.iter().filter(|key| key.required) {
+        if key.on.contains(&kind) && !raw.has(key.name) {
+            findings.absent(raw.span.clone(), raw.path(""), || {
+                let message = format!("a {kind} needs `{}`", key.name);
+                let hint = match key.name {
+                    "endpoint" if kind == RELAY => "add `endpoint = \"unix:///path/to/socket\"`",
+                    "endpoint" => "add `endpoint = \"tcp://host:port\"`",
+                    "pattern" => "add `pattern = \"fanout\"`, `\"round_robin\"` or `\"failover\"`",
+                    _ => "add `targets = [\"NAME\", \"NAME\"]`",
+                };
+                (message, Some(hint.to_owned()))
+            });
         }
     }
     Some(kind)
@@ -106,7 +101,7 @@ fn endpoint(
     let span = raw.span_of("endpoint");
     let path = raw.path("endpoint");
     let refuse = |findings: &mut Findings, message: String, hint: String| {
-        findings.wrong(span.clone(), &path, || (message, Some(hint)));
+        findings.wrong(span.clone(), path, || (message, Some(hint)));
     };
     if text.len() > limits::ENDPOINT_BYTES {
         let message = format!("the endpoint has {} bytes", text.len());
@@ -134,7 +129,7 @@ fn endpoint(
         }
     };
     if let Endpoint::Unix(socket) = &endpoint {
-        socket::check(socket, span.clone(), &path, findings);
+        socket::check(socket, span.clone(), path, findings);
     }
     Some(endpoint)
 }
@@ -225,7 +220,7 @@ fn check_delays(config: &ServiceConfig, raw: &RawService, findings: &mut Finding
         && retry != reconnect
     {
         let span = raw.span_of("reconnect_delay_ms");
-        findings.wrong(span, &raw.path("reconnect_delay_ms"), || {
+        findings.wrong(span, raw.path("reconnect_delay_ms"), || {
             let message = format!(
                 "{reconnect} contradicts `retry_delay_ms = {retry}`, which is the same setting"
             );
@@ -236,7 +231,7 @@ fn check_delays(config: &ServiceConfig, raw: &RawService, findings: &mut Finding
         && first > longest
     {
         let key = format!("{LAZY_PREFIX}max_retry_delay_secs");
-        findings.odd(raw.span_of(&key), &raw.path(&key), || {
+        findings.odd(raw.span_of(&key), raw.path(&key), || {
             let message = format!(
                 "the longest wait is below the first, {} ms: every wait is the longest",
                 first.as_millis()
@@ -255,14 +250,14 @@ fn check_delivery(config: &ServiceConfig, raw: &RawService, findings: &mut Findi
         return;
     }
     if scheme == Some(Scheme::Udp) {
-        findings.wrong(raw.span_of("delivery"), &raw.path("delivery"), || {
+        findings.wrong(raw.span_of("delivery"), raw.path("delivery"), || {
             let message = "nothing is confirmed over udp, so at_least_once cannot be kept";
             let hint = "write `delivery = \"at_most_once\"`, or an endpoint with `tcp://`";
             (message.to_owned(), Some(hint.to_owned()))
         });
     }
     if config.when_full.is_lossy() {
-        findings.wrong(raw.span_of("when_full"), &raw.path("when_full"), || {
+        findings.wrong(raw.span_of("when_full"), raw.path("when_full"), || {
             let message = format!(
                 "`{}` loses messages, which at_least_once does not allow",
                 config.when_full
@@ -277,7 +272,7 @@ fn check_sizes(config: &ServiceConfig, raw: &RawService, findings: &mut Findings
     let most = (config.endpoint.as_ref()).map_or(usize::MAX, Endpoint::largest_message);
     if config.max_message_bytes > most {
         let key = "max_message_bytes";
-        findings.wrong(raw.span_of(key), &raw.path(key), || {
+        findings.wrong(raw.span_of(key), raw.path(key), || {
             let message = format!("over udp a message is one datagram, of at most {most} bytes");
             let hint = format!("write {most} or less, or an endpoint with `tcp://`");
             (message, Some(hint))
@@ -286,9 +281,9 @@ fn check_sizes(config: &ServiceConfig, raw: &RawService, findings: &mut Findings
     if config.buffer_bytes < config.max_message_bytes {
         let key = ["buffer_bytes", "max_message_bytes"]
             .into_iter()
-            .find(|key| raw.written.contains_key(key))
+            .find(|key| raw.has(key))
             .unwrap_or_default();
-        findings.odd(raw.span_of(key), &raw.path(key), || {
+        findings.odd(raw.span_of(key), raw.path(key), || {
             let message = format!(
                 "the buffer has {} bytes, less than the largest message, {}: such a message waits \
                  until the buffer is empty",
@@ -310,12 +305,12 @@ fn check_consumers(raw: &RawService, findings: &mut Findings) {
     let mut seen = BTreeSet::new();
     for (name, span) in names {
         if let Some(why) = text::bad_name(name) {
-            findings.wrong(span.clone(), &raw.path("consumers"), || {
+            findings.wrong(span.clone(), raw.path("consumers"), || {
                 let hint = "write the name that the consumer gives itself".to_owned();
                 (why.to_owned(), Some(hint))
             });
         } else if !seen.insert(name) {
-            findings.wrong(span.clone(), &raw.path("consumers"), || {
+            findings.wrong(span.clone(), raw.path("consumers"), || {
                 let message = format!("`{}` is named twice", shown(name));
                 (message, Some("name every consumer once".to_owned()))
             });
@@ -328,7 +323,7 @@ fn check_targets(raw: &RawService, findings: &mut Findings) {
         return;
     };
     if names.is_empty() {
-        findings.wrong(raw.span_of("targets"), &raw.path("targets"), || {
+        findings.wrong(raw.span_of("targets"), raw.path("targets"), || {
             let message = "a composite without targets sends to nobody".to_owned();
             (message, Some("name at least one service".to_owned()))
         });
@@ -340,14 +335,14 @@ pub(super) fn check_shared_endpoints<'r>(
     services: impl Iterator<Item = (&'r RawService, &'r ServiceConfig)>,
     findings: &mut Findings,
 ) {
-    let mut first: BTreeMap<String, &str> = BTreeMap::new();
+    let mut first: HashMap<&Endpoint, &str> = HashMap::new();
     for (raw, config) in services {
         let Some(endpoint) = &config.endpoint else {
             continue;
         };
-        let other = first.entry(endpoint.to_string()).or_insert(&raw.name);
+        let other = first.entry(endpoint).or_insert(&raw.name);
         if *other != raw.name {
-            findings.odd(raw.span_of("endpoint"), &raw.path("endpoint"), || {
+            findings.odd(raw.span_of("endpoint"), raw.path("endpoint"), || {
                 let message = format!("{} has the same endpoint", enumerated(&[*other], 1));
                 let hint = "give each service its own, or use one name for both".to_owned();
                 (message, Some(hint))

@@ -68,8 +68,15 @@ fn private_parts(line: &str) -> Vec<Range<usize>> {
 
 /// Returns whether what stands behind a key of this name is better not shown.
 pub(super) fn is_secret(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    WORDS.iter().any(|word| key.contains(word))
+    let key = key.as_bytes();
+    let is_here = |rest: &[u8]| {
+        WORDS.iter().any(|word| {
+            let part = rest.get(..word.len());
+            part.is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+        })
+    };
+    (0..key.len())
+        .any(|at| BEGINS[usize::from(key[at].to_ascii_lowercase())] && is_here(&key[at..]))
 }
 
 const WORDS: &[&str] = &[
@@ -84,6 +91,17 @@ const WORDS: &[&str] = &[
     "api_key",
     "private",
 ];
+
+/// Whether a word begins with this byte: most keys of a large file have only a few of these.
+const BEGINS: [bool; 256] = {
+    let mut begins = [false; 256];
+    let mut index = 0;
+    while index < WORDS.len() {
+        begins[WORDS[index].as_bytes()[0] as usize] = true;
+        index += 1;
+    }
+    begins
+};
 
 #[cfg(test)]
 mod tests {
@@ -117,6 +135,23 @@ mod tests {
                     .collect::<Vec<_>>()
             };
             assert_eq!(ends(&masked), ends(text));
+        }
+    }
+
+    #[test]
+    fn a_word_is_found_anywhere_in_a_key_and_in_any_case() {
+        for key in [
+            "PassWord",
+            "x-API_key",
+            "my_tokEN",
+            "PWD",
+            "oauth",
+            "preprivate ",
+        ] {
+            assert!(is_secret(key), "{key}");
+        }
+        for key in ["", "p", "type", "endpoint", "pas", "toke", "tpass"] {
+            assert_eq!(is_secret(key), key == "tpass", "{key}");
         }
     }
 

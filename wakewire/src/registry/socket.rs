@@ -1,12 +1,13 @@
 //! Whether a path can be a socket, found out without opening it.
 
+use std::fmt::Display;
 use std::ops::Range;
 use std::path::Path;
 
 use super::findings::Findings;
 
 /// Looks at what lies at the path of an endpoint: what can never work is refused, what may come is a warning.
-pub(super) fn check(path: &Path, span: Range<usize>, key: &str, findings: &mut Findings) {
+pub(super) fn check(path: &Path, span: Range<usize>, key: impl Display, findings: &mut Findings) {
     match judge(&look(path)) {
         Verdict::Fine => {}
         Verdict::Refused(message, hint) => {

@@ -15,9 +15,9 @@ pub(super) fn check(config: &ServiceConfig, raw: &RawService, findings: &mut Fin
     if matches!(config.kind, SinkType::Composite { .. }) {
         return;
     }
-    let keeps = raw.written.contains_key("spool") || raw.written.contains_key(STORE);
-    if raw.written.contains_key("fsync") && !keeps {
-        findings.wrong(raw.span_of("fsync"), &raw.path("fsync"), || {
+    let keeps = raw.has("spool") || raw.has(STORE);
+    if raw.has("fsync") && !keeps {
+        findings.wrong(raw.span_of("fsync"), raw.path("fsync"), || {
             let message = "there is nothing to sync without a spool".to_owned();
             let hint = "remove it, or add `spool = \"/var/lib/NAME\"`".to_owned();
             (message, Some(hint))
@@ -43,13 +43,13 @@ fn check_path(
     findings: &mut Findings,
 ) {
     if config.delivery == Delivery::AtMostOnce {
-        findings.wrong(raw.span_of(key), &raw.path(key), || {
+        findings.wrong(raw.span_of(key), raw.path(key), || {
             let hint = "remove it, or write `delivery = \"at_least_once\"`";
             (lossy.to_owned(), Some(hint.to_owned()))
         });
     }
     if let Some((message, hint)) = doubt(path) {
-        findings.odd(raw.span_of(key), &raw.path(key), || {
+        findings.odd(raw.span_of(key), raw.path(key), || {
             (message.to_owned(), Some(hint.to_owned()))
         });
     }
@@ -58,13 +58,13 @@ fn check_path(
 /// What a relay's disk cannot be together with.
 fn check_store(path: &Path, config: &ServiceConfig, raw: &RawService, findings: &mut Findings) {
     if config.spool.as_deref() == Some(path) {
-        findings.wrong(raw.span_of(STORE), &raw.path(STORE), || {
+        findings.wrong(raw.span_of(STORE), raw.path(STORE), || {
             let message = "the senders and the relay would have one directory".to_owned();
             (message, Some("name another one for the relay".to_owned()))
         });
     }
     if config.without_consumers == WithoutConsumers::Accept {
-        findings.wrong(raw.span_of(STORE), &raw.path(STORE), || {
+        findings.wrong(raw.span_of(STORE), raw.path(STORE), || {
             let message =
                 "it keeps what nobody has taken, and `without_consumers = \"accept\"` forgets that";
             let hint = "remove one of them";

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 
 use super::diagnostic::shown;
 use super::findings::{Findings, Said};
+use super::key_path::KeyPath;
 use super::keys::Shape;
 use super::{limits, nearest};
 use crate::wire::text;
@@ -29,7 +30,7 @@ pub(super) enum Value {
 pub(super) fn read(
     shape: &Shape,
     value: &Spanned<DeValue<'_>>,
-    path: &str,
+    path: KeyPath<'_>,
     findings: &mut Findings,
 ) -> Result<Option<Value>, Said> {
     let found = value.get_ref();
@@ -123,7 +124,7 @@ fn name(text: &str) -> Result<String, Said> {
 fn uids(
     shape: &Shape,
     found: &DeValue<'_>,
-    path: &str,
+    path: KeyPath<'_>,
     findings: &mut Findings,
 ) -> Result<Option<Value>, Said> {
     let array = found.as_array().ok_or_else(|| wrong_type(shape, found))?;
@@ -149,7 +150,7 @@ fn uids(
 fn names(
     shape: &Shape,
     found: &DeValue<'_>,
-    path: &str,
+    path: KeyPath<'_>,
     findings: &mut Findings,
 ) -> Result<Option<Value>, Said> {
     let array = found.as_array().ok_or_else(|| wrong_type(shape, found))?;
@@ -173,7 +174,7 @@ fn names(
 fn strings(
     shape: &Shape,
     found: &DeValue<'_>,
-    path: &str,
+    path: KeyPath<'_>,
     findings: &mut Findings,
 ) -> Result<Option<Value>, Said> {
     let table = found.as_table().ok_or_else(|| wrong_type(shape, found))?;
