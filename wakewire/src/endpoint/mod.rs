@@ -207,7 +207,14 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = self.scheme().name();
         match self {
-            Self::Unix(path) => write!(f, "{scheme}://{}", path.display()),
+            Self::Unix(path) => {
+                f.write_str(scheme)?;
+                f.write_str("://")?;
+                match path.to_str() {
+                    Some(path) => f.write_str(path),
+                    None => write!(f, "{}", path.display()),
+                }
+            }
             Self::Tcp(authority) | Self::Tls(authority) | Self::Udp(authority) => {
                 write!(f, "{scheme}://{authority}")
             }

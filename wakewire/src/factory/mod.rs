@@ -12,6 +12,7 @@ mod store;
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -135,14 +136,22 @@ impl SinkFactory {
         let (mut spools, _turn) = self.open_spools(&services).await?;
         // From here on nothing waits: two callers of one name cannot make two sinks.
         let mut made = self.made.lock();
-        for (name, config) in &services {
-            if made.sink(name)?.is_none() {
-                let sink = self.make(name, config, &made.sinks, &mut spools)?;
-                made.sinks.insert(name.clone(), sink);
-            }
+        if made.closed {
+            return Err(closed(service_name));
         }
-        made.sink(service_name)?
-            .ok_or_else(|| SinkError::UnknownService(Failure::new(service_name)))
+        let mut last = None;
+        for (name, config) in services {
+            let targets = made.targets(&config);
+            last = Some(match made.sinks.entry(name) {
+                Entry::Occupied(there) => Arc::clone(there.get()),
+                Entry::Vacant(place) => {
+                    let sink = self.make(place.key(), &config, targets, &mut spools)?;
+                    Arc::clone(place.insert(sink))
+                }
+            });
+        }
+        // The targets come first, and what was asked for at the end.
+        last.ok_or_else(|| SinkError::UnknownService(Failure::new(service_name)))
     }
 
     /// Makes a source of this service: subscribes to a relay, or listens at a direct service's endpoint, when
@@ -318,24 +327,18 @@ impl SinkFactory {
         &self,
         name: &str,
         config: &ServiceConfig,
-        sinks: &BTreeMap<String, Arc<dyn MessageSink>>,
+        targets: Vec<(String, Arc<dyn MessageSink>)>,
         spools: &mut Spools,
     ) -> Result<Arc<dyn MessageSink>, SinkError> {
         let mut link = || self.link(name, config, spools.remove(name));
         Ok(match &config.kind {
             SinkType::Relay => Arc::new(RelaySink::from_link(link()?)),
             SinkType::Direct => Arc::new(DirectSink::from_link(link()?)),
-            SinkType::Composite { pattern, targets } => {
-                let targets = targets
-                    .iter()
-                    .filter_map(|target| Some((target.clone(), Arc::clone(sinks.get(target)?))))
-                    .collect();
-                Arc::new(match pattern {
-                    CompositePattern::Fanout => CompositeSink::fanout(name, targets)?,
-                    CompositePattern::RoundRobin => CompositeSink::round_robin(name, targets)?,
-                    CompositePattern::Failover => CompositeSink::failover(name, targets)?,
-                })
-            }
+            SinkType::Composite { pattern, .. } => Arc::new(match pattern {
+                CompositePattern::Fanout => CompositeSink::fanout(name, targets)?,
+                CompositePattern::RoundRobin => CompositeSink::round_robin(name, targets)?,
+                CompositePattern::Failover => CompositeSink::failover(name, targets)?,
+            }),
         })
     }
 }
@@ -346,6 +349,17 @@ impl Made {
             return Err(closed(name));
         }
         Ok(self.sinks.get(name).cloned())
+    }
+
+    /// Returns the targets of a composite, which are made before it.
+    fn targets(&self, config: &ServiceConfig) -> Vec<(String, Arc<dyn MessageSink>)> {
+        let SinkType::Composite { targets, .. } = &config.kind else {
+            return Vec::new();
+        };
+        let targets = targets.iter();
+        targets
+            .filter_map(|target| Some((target.clone(), Arc::clone(self.sinks.get(target)?))))
+            .collect()
     }
 }
 
