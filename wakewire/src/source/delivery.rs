@@ -133,9 +133,8 @@ mod tests {
         Run::new(first, last, bytes.freeze())
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_gap_does_not_acknowledge_what_is_still_held() {
-        let source = MessageSource::new(SourceConfig {
+    fn source() -> MessageSource {
+        MessageSource::new(SourceConfig {
             service: "relay".into(),
             target: Target::new(
                 "unix:///tmp/wakewire-nobody.sock".parse().unwrap(),
@@ -152,7 +151,48 @@ mod tests {
             lazy: LazyConfig::default(),
             consumer: None,
             start: Start::Owed,
-        });
+        })
+    }
+
+    #[tokio::test]
+    async fn those_who_read_and_acknowledge_have_a_turn_while_there_is_much_to_do() {
+        let mut source = source();
+        let (session, acker) = (SessionId(1), Arc::new(Acker::default()));
+        let inbox = Arc::clone(&source.inbox);
+        let progress = inbox.gap(session, 0, false, &acker);
+        for first in (1..=10_000).step_by(100) {
+            assert!(
+                inbox
+                    .data(session, &progress, run(first, first + 99))
+                    .unwrap()
+            );
+        }
+        let working = async {
+            for _ in 0..10_000 {
+                source.recv().await.unwrap().unwrap();
+            }
+        };
+        let mut seen = vec![];
+        let acknowledging = async {
+            loop {
+                seen.push(progress.processed());
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = working => {}
+            () = acknowledging => {}
+        }
+        // Before a run that would be longer, what was at hand before it is processed.
+        assert_eq!(seen.len(), 4);
+        let turns = seen.windows(2).all(|turn| turn[1] - turn[0] == 2_100);
+        assert!(turns && seen[0] == 2_100, "{seen:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gap_does_not_acknowledge_what_is_still_held() {
+        let source = source();
         let (session, acker) = (SessionId(1), Arc::new(Acker::default()));
         let inbox = Arc::clone(&source.inbox);
         let progress = inbox.gap(session, 0, false, &acker);

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, timeout};
 
 use self::acker::Acker;
@@ -141,7 +141,8 @@ impl MessageSource {
         self
     }
 
-    /// Returns the next message; `None` when the source was closed. The one before counts as processed.
+    /// Returns the next message; `None` when the source was closed. The one before counts as processed. Now and then it
+    /// lets other tasks have a turn, also while messages are at hand, so that these are acknowledged and more are read.
     ///
     /// # Errors
     ///
@@ -293,10 +294,13 @@ impl MessageSource {
     /// Makes the next run the current one; `false` when the source is closed.
     async fn find_run(&mut self) -> Result<bool, SinkError> {
         self.current = None;
+        if self.unsaid.makes_way() {
+            yield_now().await;
+        }
         loop {
             match self.queue.pop_front() {
                 Some(Item::Run { progress, run }) => {
-                    self.unsaid.touch(&progress);
+                    self.unsaid.touch(&progress, run.count());
                     self.current = Some(Current {
                         progress,
                         run,

@@ -141,11 +141,14 @@ impl Progress {
 pub(super) struct Unsaid {
     touched: Vec<Arc<Progress>>,
     bytes: usize,
+    /// Messages that were at hand, since the application last waited or made way.
+    in_a_row: u64,
 }
 
 impl Unsaid {
-    /// Messages of this session are handed out from now on.
-    pub(super) fn touch(&mut self, progress: &Arc<Progress>) {
+    /// So many messages of this session are handed out from now on.
+    pub(super) fn touch(&mut self, progress: &Arc<Progress>, count: u64) {
+        self.in_a_row += count;
         progress.acker.work();
         match self
             .touched
@@ -177,6 +180,16 @@ impl Unsaid {
         self.touched.drain(..self.touched.len().saturating_sub(1));
     }
 
+    /// Returns whether there was so much at hand that those who read and acknowledge, perhaps in the same thread, should
+    /// have a turn before there is more.
+    pub(super) const fn makes_way(&mut self) -> bool {
+        let is_long = self.in_a_row >= MOST_IN_A_ROW;
+        if is_long {
+            self.in_a_row = 0;
+        }
+        is_long
+    }
+
     /// Has all of it acknowledged at once.
     pub(super) fn urge(&mut self) {
         self.bytes = 0;
@@ -186,6 +199,7 @@ impl Unsaid {
     /// The application waits for more, so all of it is acknowledged at once, if anybody waits for that or it is much.
     pub(super) fn rest(&mut self) {
         self.bytes = 0;
+        self.in_a_row = 0;
         for progress in self.touched.drain(..) {
             progress.acker.rest(progress.processed());
         }
@@ -194,3 +208,7 @@ impl Unsaid {
 
 /// At full speed a millisecond is more than a whole default buffer: acknowledge by bytes as well.
 const URGE_AFTER: usize = 64 * 1024;
+
+/// A fifth of the messages that a sender's buffer takes by default: with all of them here, to be worked on in one go,
+/// the sender waits for room all that time, and this side for messages afterwards.
+pub(super) const MOST_IN_A_ROW: u64 = 2048;
