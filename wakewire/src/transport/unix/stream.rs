@@ -31,8 +31,8 @@ enum Room {
     /// As far as we know.
     Some,
     /// There was none, so that it is asked for, with a descriptor of its own: to one the system tells everything or
-    /// nothing. And how often there was some at once since.
-    Asked { outgoing: UnixStream, roomy: u32 },
+    /// nothing. Until all is written: who has many connections has not twice as many descriptors.
+    Asked(UnixStream),
     /// There was none, and no descriptor either: we look again.
     Later(Pin<Box<Sleep>>),
 }
@@ -59,14 +59,7 @@ impl Stream {
                         }
                     }
                 }
-                Room::Asked { outgoing, roomy } => {
-                    let written = what.write(Pin::new(outgoing), cx);
-                    *roomy = if written.is_ready() { *roomy + 1 } else { 0 };
-                    if *roomy == ROOMY {
-                        self.room = Room::Some;
-                    }
-                    return written;
-                }
+                Room::Asked(outgoing) => return what.write(Pin::new(outgoing), cx),
                 Room::Later(pause) => {
                     ready!(pause.as_mut().poll(cx));
                     self.room = Room::Some;
@@ -78,7 +71,7 @@ impl Stream {
     fn ask(&self) -> Room {
         let socket = self.incoming.as_fd().try_clone_to_owned();
         match socket.and_then(|socket| UnixStream::from_std(StdStream::from(socket))) {
-            Ok(outgoing) => Room::Asked { outgoing, roomy: 0 },
+            Ok(outgoing) => Room::Asked(outgoing),
             Err(error) => {
                 tracing::debug!(%error, "no descriptor to ask for room with");
                 Room::Later(Box::pin(sleep(PAUSE)))
@@ -149,7 +142,8 @@ impl AsyncWrite for Stream {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.room = Room::Some;
         Poll::Ready(Ok(()))
     }
 
@@ -157,9 +151,6 @@ impl AsyncWrite for Stream {
         Poll::Ready(shutdown(&self.incoming, Shutdown::Write).map_err(io::Error::from))
     }
 }
-
-/// So many writes in a row that found room at once, and it is no longer asked for.
-const ROOMY: u32 = 64;
 
 /// How long a write waits without a descriptor to ask with; a socket's buffer is read in less than that.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -215,20 +206,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn room_is_asked_for_while_there_is_none_and_no_longer_when_there_always_is() {
+    async fn room_is_asked_for_from_when_there_is_none_until_all_is_written() {
         let (mut ours, mut theirs) = pair();
+        ours.write_all(&[1]).await.unwrap();
         assert!(matches!(ours.room, Room::Some));
-        let mut read = vec![0; fill(&mut ours)];
-        assert!(matches!(ours.room, Room::Asked { .. }));
+        let mut read = vec![0; 1 + fill(&mut ours)];
+        assert!(matches!(ours.room, Room::Asked(_)));
         theirs.read_exact(&mut read).await.unwrap();
-        for written in 0..ROOMY {
-            assert!(matches!(ours.room, Room::Asked { .. }), "{written}");
-            ours.write_all(&[1]).await.unwrap();
-        }
+        ours.write_all(&[2]).await.unwrap();
+        assert!(matches!(ours.room, Room::Asked(_)));
+        ours.flush().await.unwrap();
         assert!(matches!(ours.room, Room::Some));
-        let mut again = vec![0; ROOMY as usize];
-        theirs.read_exact(&mut again).await.unwrap();
-        assert_eq!(again, vec![1; ROOMY as usize]);
+        ours.write_all(&[3]).await.unwrap();
+        let mut rest = [0; 2];
+        theirs.read_exact(&mut rest).await.unwrap();
+        assert_eq!(rest, [2, 3]);
     }
 
     #[tokio::test]
