@@ -30,6 +30,8 @@ mod lock_file;
 mod message;
 #[path = "../../wakewire/src/outbox/mod.rs"]
 mod outbox;
+#[path = "../../wakewire/src/part.rs"]
+mod part;
 #[path = "../../wakewire/src/randomness.rs"]
 mod randomness;
 #[path = "../../wakewire/src/security/mod.rs"]
