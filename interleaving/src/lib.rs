@@ -56,3 +56,8 @@ pub use sink::pool::LazyConnectionPool;
 pub use sink::{
     ConnectionState, Flushing, MessageSink, Receipt, Report, Sending, SinkMetadata, SinkReport,
 };
+
+/// Makes a part of a task, for the tests.
+pub fn part<F: Future + Unpin>(future: F) -> impl Future<Output = F::Output> + Unpin {
+    part::Part::new(future)
+}

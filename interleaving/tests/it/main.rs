@@ -3,6 +3,7 @@
 mod lanes;
 mod lazy;
 mod owed;
+mod part;
 mod peer;
 
 use std::env;
