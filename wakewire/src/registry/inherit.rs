@@ -13,13 +13,12 @@ use super::service::{ServiceConfig, SinkType};
 /// Done here, before any sink is made, so that a service connects the same way whichever of its names is
 /// asked for first. One sink can connect in one way only: two composites that disagree are refused.
 pub(super) fn lazy(services: &mut [(&RawService, Option<ServiceConfig>)], findings: &mut Findings) {
-    let hands_down = |config: &ServiceConfig| {
-        !config.lazy.is_empty() && matches!(config.kind, SinkType::Composite { .. })
-    };
-    if !services
+    let givers: Vec<_> = services
         .iter()
-        .any(|(_, config)| config.as_ref().is_some_and(hands_down))
-    {
+        .filter_map(|(raw, config)| Some((*raw, config.as_ref()?)))
+        .filter(|(_, config)| !config.lazy.is_empty() && targets(config).next().is_some())
+        .collect();
+    if givers.is_empty() {
         return;
     }
     let mut inherited: BTreeMap<&str, (&str, LazySettings)> = BTreeMap::new();
@@ -28,10 +27,7 @@ pub(super) fn lazy(services: &mut [(&RawService, Option<ServiceConfig>)], findin
         .filter_map(|(raw, config)| Some((raw.name.as_str(), (*raw, config.as_ref()?))))
         .collect();
     let mut contested = BTreeSet::new();
-    for (raw, config) in services.iter() {
-        let Some(config) = config.as_ref().filter(|config| !config.lazy.is_empty()) else {
-            continue;
-        };
+    for (raw, config) in givers {
         let mut open: Vec<&str> = targets(config).collect();
         while let Some(name) = open.pop() {
             let Some((heir, below)) = index.get(name).filter(|(_, heir)| heir.lazy.is_empty())

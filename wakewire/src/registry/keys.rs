@@ -73,7 +73,7 @@ impl Shape {
 
 /// Returns the key of this name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
+    find_in("", name)
 }
 
 /// Returns the key that this name has within a table, of which the prefix says which.
