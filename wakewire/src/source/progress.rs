@@ -136,7 +136,7 @@ impl Progress {
     }
 }
 
-/// What the application has processed and may not have been acknowledged yet.
+/// What the application has processed and may not have been acknowledged yet, and how long it has worked without a pause.
 #[derive(Debug, Default)]
 pub(super) struct Unsaid {
     touched: Vec<Arc<Progress>>,
@@ -211,4 +211,4 @@ const URGE_AFTER: usize = 64 * 1024;
 
 /// A fifth of the messages that a sender's buffer takes by default: with all of them here, to be worked on in one go,
 /// the sender waits for room all that time, and this side for messages afterwards.
-pub(super) const MOST_IN_A_ROW: u64 = 2048;
+const MOST_IN_A_ROW: u64 = 2048;
