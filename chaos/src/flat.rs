@@ -23,6 +23,8 @@ pub(crate) struct Trend {
     pub(crate) slope_per_minute: f64,
     /// Of that line, from end to end.
     pub(crate) growth: f64,
+    /// What the most is above the most of the warm-up; below zero if it is not.
+    pub(crate) above_warm_up: f64,
     /// What is borne of it.
     pub(crate) allowed: f64,
     pub(crate) is_flat: bool,
@@ -40,11 +42,11 @@ pub(crate) struct Flatness {
 impl Flatness {
     /// Judges a process by its samples, of which the first third is warm-up; none if there are too few.
     pub(crate) fn of(samples: &[Sample]) -> Option<Self> {
-        let samples = samples.get(samples.len() / 3..)?;
+        let (warm_up, samples) = samples.split_at_checked(samples.len() / 3)?;
         if samples.len() < FEWEST {
             return None;
         }
-        let trend = |of: fn(&Sample) -> u64, allowed: f64| Trend::of(samples, of, allowed);
+        let trend = |of: fn(&Sample) -> u64, allowed: f64| Trend::of(warm_up, samples, of, allowed);
         let largest = samples.iter().map(|sample| sample.rss_kib).max()?;
         Some(Self {
             samples: samples.len(),
@@ -64,8 +66,8 @@ impl Flatness {
         let grew = all.into_iter().filter(|(_, trend)| !trend.is_flat);
         grew.map(|(what, trend)| {
             format!(
-                "{what} grew by {:.0} from {} to {}, where {:.0} are borne",
-                trend.growth, trend.first, trend.last, trend.allowed
+                "{what} grew by {:.0} from {} to {}, and to {:.0} more than in the warm-up, where {:.0} are borne",
+                trend.growth, trend.first, trend.last, trend.above_warm_up, trend.allowed
             )
         })
         .collect()
@@ -73,7 +75,14 @@ impl Flatness {
 }
 
 impl Trend {
-    fn of(samples: &[Sample], of: fn(&Sample) -> u64, allowed: f64) -> Option<Self> {
+    /// Both have to rise: what leaks rises above all that was before, and a line alone also rises where the few
+    /// samples of a short run happen to begin low.
+    fn of(
+        warm_up: &[Sample],
+        samples: &[Sample],
+        of: fn(&Sample) -> u64,
+        allowed: f64,
+    ) -> Option<Self> {
         let (first, last) = (samples.first()?, samples.last()?);
         let count = real(samples.len() as u64);
         let mean_x = samples.iter().map(|sample| sample.seconds).sum::<f64>() / count;
@@ -86,14 +95,17 @@ impl Trend {
         }
         let slope = if below > 0.0 { above / below } else { 0.0 };
         let growth = slope * (last.seconds - first.seconds);
+        let most = samples.iter().map(of).max()?;
+        let above_warm_up = real(most) - real(warm_up.iter().map(of).max().unwrap_or(0));
         Some(Self {
             first: of(first),
             last: of(last),
-            most: samples.iter().map(of).max()?,
+            most,
             slope_per_minute: slope * 60.0,
             growth,
+            above_warm_up,
             allowed,
-            is_flat: growth <= allowed,
+            is_flat: growth.min(above_warm_up) <= allowed,
         })
     }
 }
@@ -158,6 +170,33 @@ mod tests {
         );
         let leak = faults(|n| (20_000, 12, 9 + n / 2));
         assert!(leak.len() == 1 && leak[0].contains("tasks"), "{leak:?}");
+    }
+
+    /// A relay's memory in MiB, of a run that took it for a leak.
+    #[test]
+    fn what_began_low_is_flat_while_it_stays_below_its_warm_up() {
+        let relay = [25.3, 24.0, 18.0, 23.3, 25.4, 23.7];
+        let samples = |mib_per_second: f64| -> Vec<Sample> {
+            let at = [6.0, 11.0, 17.0, 38.0, 43.0, 48.0];
+            let all = at.into_iter().zip(relay);
+            all.map(|(seconds, mib)| Sample {
+                seconds,
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "some MiB"
+                )]
+                rss_kib: ((mib + seconds * mib_per_second) * 1024.0) as u64,
+                descriptors: 15,
+                tasks: 5,
+            })
+            .collect()
+        };
+        let flat = Flatness::of(&samples(0.0)).unwrap();
+        assert!(flat.rss_kib.growth > 4096.0, "{flat:?}");
+        assert_eq!(flat.faults(), Vec::<String>::new());
+        let grown = Flatness::of(&samples(0.25)).unwrap().faults();
+        assert!(grown.len() == 1, "{grown:?}");
     }
 
     #[test]
