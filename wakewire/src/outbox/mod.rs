@@ -29,10 +29,10 @@ pub use self::ledger::{Dropped, Ledger};
 pub(crate) use self::limits::Limits;
 use self::segment::Segment;
 use self::spares::Spares;
-use self::tail::{LARGEST_TAIL, SMALLEST_TAIL};
+use self::tail::{LARGEST_TAIL, SMALLEST_TAIL, SUMMED_AT_ONCE};
 use crate::delivery::{Delivery, WhenFull};
 use crate::message::Parts;
-use crate::wire::frame::{encode_message, encoded_length};
+use crate::wire::frame::{Carrier, encode_unsummed, encoded_length};
 use crate::wire::{ProtocolError, SessionId};
 
 /// A bounded log of encoded frames of one session.
@@ -42,6 +42,8 @@ pub(crate) struct Outbox {
     limits: Limits,
     sealed: VecDeque<Segment>,
     tail: BytesMut,
+    /// So many bytes of the tail have their checksums.
+    tail_summed: usize,
     tail_first: u64,
     /// The sequence of the next message.
     next: u64,
@@ -89,6 +91,7 @@ impl Outbox {
             limits,
             sealed: VecDeque::new(),
             tail: BytesMut::new(),
+            tail_summed: 0,
             tail_first: 1,
             next: 1,
             cursor: 1,
@@ -201,7 +204,11 @@ impl Outbox {
         if self.tail.capacity() - self.tail.len() < length {
             self.grow_tail(length);
         }
-        encode_message(message, self.next, self.limits.checksummed, &mut self.tail);
+        let carrier = Carrier::data(self.next);
+        encode_unsummed(message, carrier, self.limits.checksummed, &mut self.tail);
+        if length >= SUMMED_AT_ONCE {
+            self.sum_up();
+        }
         self.next += 1;
         self.held += 1;
         self.counts.accepted += 1;

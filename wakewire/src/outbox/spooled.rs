@@ -51,6 +51,7 @@ impl Outbox {
             // There is room for each, as was just seen.
             self.append(message);
         }
+        self.sum_up();
         (count, bytes)
     }
 

@@ -570,6 +570,41 @@ fn a_message_larger_than_the_bound_is_taken_by_an_empty_outbox_only() {
 }
 
 #[test]
+fn every_frame_that_is_handed_out_has_its_checksum() {
+    let limits = Limits {
+        messages: 9999,
+        bytes: 1 << 24,
+        delivery: Delivery::AtLeastOnce,
+        when_full: WhenFull::Block,
+        checksummed: true,
+        loses_frames: false,
+    };
+    let mut outbox = Outbox::new(SessionId(1), limits);
+    let (mut expected, mut sequence) = (BytesMut::new(), 0);
+    let mut pieces = Vec::new();
+    // Around what is summed up at once, around the sizes of the pieces, with what is taken in between, and in runs.
+    for size in [
+        1, 8100, 8160, 8161, 1, 200_000, 1, 4000, 130_000, 8160, 1, 1,
+    ] {
+        for taken in [false, true] {
+            let message = Message::new(vec![7; size]);
+            let run = [message.clone(), message.clone()];
+            outbox.append(&message);
+            let (count, bytes) = outbox.append_run(&run);
+            for _ in 0..=count {
+                sequence += 1;
+                encode_message(&message, sequence, true, &mut expected);
+            }
+            assert_eq!(outbox.newest(bytes), &expected[expected.len() - bytes..]);
+            if taken {
+                outbox.take(usize::MAX, &mut pieces);
+                assert_eq!(pieces.concat(), expected, "{size}");
+            }
+        }
+    }
+}
+
+#[test]
 fn where_frames_get_lost_a_confirmation_ends_the_doubt_for_flush_and_not_for_the_ledger() {
     for loses in [false, true] {
         let mut doubt = super::doubt::Doubt::new(loses);

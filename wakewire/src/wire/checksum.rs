@@ -1,6 +1,6 @@
 //! CRC-32C (Castagnoli), as RFC 3720 has it, and that of a frame. No I/O, no clock.
 
-use crc_fast::{CrcAlgorithm, Digest};
+use crc_fast::{CrcAlgorithm, Digest, crc32_iscsi};
 
 use super::frame::{HEADER, ORIGIN_AT, field};
 
@@ -30,9 +30,7 @@ impl Crc {
 /// Returns the sum of these bytes.
 #[inline]
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
-    let mut crc = Crc::new();
-    crc.add(bytes);
-    crc.value()
+    crc32_iscsi(bytes)
 }
 
 /// Returns the checksum of a frame, in which the checksum itself counts as zero.
