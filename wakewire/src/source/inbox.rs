@@ -170,11 +170,16 @@ impl Inbox {
         mut run: Run,
     ) -> Result<bool, ProtocolError> {
         let mut state = self.state.lock();
-        if state.make_room(session) {
-            // The connection goes on with a session that has been forgotten.
-            state.progress.insert(session, Arc::clone(progress));
-        }
-        let verdict = state.positions.data(session, run.first, run.last)?;
+        let (first, last) = (run.first, run.last);
+        let verdict = match state.positions.data_of_known(session, first, last)? {
+            Some(verdict) => verdict,
+            None => {
+                // The connection goes on with a session that has been forgotten.
+                state.make_room(session);
+                state.progress.insert(session, Arc::clone(progress));
+                state.positions.data(session, first, last)?
+            }
+        };
         if let Some(range) = verdict.missed {
             state.push(Item::Missed { session, range }, 0);
         }
@@ -281,10 +286,10 @@ impl State {
         self.queue.push_back(item);
     }
 
-    /// Sees to it that there is a place for this session, if it is not known; returns whether it is not.
-    fn make_room(&mut self, session: SessionId) -> bool {
+    /// Sees to it that there is a place for this session, if it is not known.
+    fn make_room(&mut self, session: SessionId) {
         if self.positions.get(session).is_some() {
-            return false;
+            return;
         }
         let Self {
             positions,
@@ -296,7 +301,6 @@ impl State {
         for forgotten in positions.make_room(processed) {
             progress.remove(&forgotten);
         }
-        true
     }
 
     /// Returns the progress of a session that is known.

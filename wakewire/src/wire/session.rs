@@ -154,14 +154,31 @@ impl Positions {
         first: u64,
         last: u64,
     ) -> Result<Verdict, ProtocolError> {
+        if let Some(verdict) = self.data_of_known(session, first, last)? {
+            return Ok(verdict);
+        }
+        // Not heard of: the first number is the baseline. Nothing is claimed about what came before it.
+        self.insert(session, last, 0);
+        Ok(Verdict {
+            drop_before: first,
+            missed: None,
+        })
+    }
+
+    /// The same if the session is known; none, and nothing is changed, if it is not.
+    ///
+    /// # Errors
+    ///
+    /// As [`data`](Self::data).
+    pub(crate) fn data_of_known(
+        &mut self,
+        session: SessionId,
+        first: u64,
+        last: u64,
+    ) -> Result<Option<Verdict>, ProtocolError> {
         let side = self.side;
         let Some(known) = self.touch(session) else {
-            // Not heard of: the first number is the baseline. Nothing is claimed about what came before it.
-            self.insert(session, last, 0);
-            return Ok(Verdict {
-                drop_before: first,
-                missed: None,
-            });
+            return Ok(None);
         };
         let have = known.have;
         let mut missed = None;
@@ -172,10 +189,10 @@ impl Positions {
             }
         }
         known.have = have.max(last);
-        Ok(Verdict {
+        Ok(Some(Verdict {
             drop_before: first.max(have + 1),
             missed,
-        })
+        }))
     }
 
     /// Takes a `Gap` (K3): nothing up to `after` will come on this connection. ✱ It counts as processed once the
