@@ -243,7 +243,7 @@ pub(crate) fn encode_carried(
 }
 
 /// The same, but a frame that is to have a checksum has 0 there until it is [summed up](sum_up): bytes that have only
-/// just been written are slow to be read again in larger pieces, so a sum for each costs twice as much as one for many.
+/// just been written are slow to be read again in larger pieces, so that a checksum costs half as much a little later.
 ///
 /// Always inline, as are those who call it on the way from `send`: with the calls between them one costs 12 % more.
 #[inline(always)]
