@@ -21,6 +21,8 @@ mod race;
 pub(crate) mod reader;
 #[cfg(feature = "tcp")]
 mod rewound;
+#[cfg(all(unix, any(feature = "tcp", feature = "unix")))]
+mod send_buffer;
 mod signs;
 #[cfg(feature = "turmoil")]
 mod simulated;

@@ -1,6 +1,8 @@
 //! TCP, with the options that make a dead peer noticed and a small message leave at once.
 
 use std::io;
+#[cfg(unix)]
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -73,7 +75,16 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     )?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    #[cfg(unix)]
+    if is_on_one_machine(stream.local_addr()?.ip(), stream.peer_addr()?.ip()) {
+        super::send_buffer::fit(stream)?;
+    }
     Ok(())
+}
+
+#[cfg(unix)]
+fn is_on_one_machine(ours: IpAddr, theirs: IpAddr) -> bool {
+    ours.to_canonical() == theirs.to_canonical() || theirs.to_canonical().is_loopback()
 }
 
 /// Keepalive behind the protocol's own pings, for a peer that is stopped rather than gone.
@@ -102,6 +113,44 @@ mod tests {
             assert!(stream.nodelay().unwrap());
             assert!(SockRef::from(&stream).keepalive().unwrap());
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn over_loopback_the_system_holds_a_fixed_amount() {
+        let authority = Authority {
+            host: "127.0.0.1".to_owned(),
+            port: 0,
+        };
+        let listener = Listener::bind(&authority).await.unwrap();
+        let address = listener.0.local_addr().unwrap();
+        let untouched = TcpStream::connect(address).await.unwrap();
+        let usual = SockRef::from(&untouched).send_buffer_size().unwrap();
+        drop(listener.accept().await.unwrap());
+        let (dialled, accepted) = tokio::join!(connect(address), listener.accept());
+        for (stream, _) in [dialled.unwrap(), accepted.unwrap()] {
+            let held = SockRef::from(&stream).send_buffer_size().unwrap();
+            assert!(
+                (384..=512).contains(&(held / 1024)),
+                "{held}, usual {usual}"
+            );
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_machine_knows_itself_by_any_of_its_addresses() {
+        let is_here = |ours: &str, theirs: &str| {
+            is_on_one_machine(ours.parse().unwrap(), theirs.parse().unwrap())
+        };
+        assert!(is_here("127.0.0.1", "127.0.0.1"));
+        assert!(is_here("127.0.0.1", "127.0.0.2"));
+        assert!(is_here("::1", "::1"));
+        assert!(is_here("::ffff:127.0.0.1", "::ffff:127.0.0.3"));
+        assert!(is_here("192.0.2.7", "192.0.2.7"));
+        assert!(is_here("::ffff:192.0.2.7", "192.0.2.7"));
+        assert!(!is_here("192.0.2.7", "192.0.2.8"));
+        assert!(!is_here("2001:db8::1", "2001:db8::2"));
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
 
 use super::line::{Course, Duplex, Line};
+use super::send_buffer;
 use crate::error::Phase;
 use crate::lock_file::LockFile;
 use crate::security::Identity;
@@ -45,12 +46,14 @@ pub(super) fn admit(stream: UnixStream) -> io::Result<Line> {
 
 #[cfg(target_os = "linux")]
 fn duplex(stream: UnixStream) -> io::Result<impl Duplex> {
+    send_buffer::fit(&stream)?;
     stream::Stream::new(stream)
 }
 
 /// Only Linux tells of room each time.
 #[cfg(not(target_os = "linux"))]
 fn duplex(stream: UnixStream) -> io::Result<impl Duplex> {
+    send_buffer::fit(&stream)?;
     Ok(stream)
 }
 
@@ -188,6 +191,14 @@ fn in_use(what: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
+    use std::pin::Pin;
+    #[cfg(target_os = "linux")]
+    use std::task::{Context, Poll, Waker};
+
+    #[cfg(target_os = "linux")]
+    use tokio::io::AsyncWrite;
+
     use super::*;
 
     fn directory() -> tempfile::TempDir {
@@ -202,6 +213,27 @@ mod tests {
         assert!(!may_enter(strange, &[]));
         assert!(may_enter(strange, &[1, strange]));
         assert!(!may_enter(ours, &[strange]) || ours == strange);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_system_holds_more_of_what_is_sent_than_it_would_by_itself() {
+        let directory = directory();
+        let path = directory.path().join("s");
+        let listener = Listener::bind(&path, false).await.unwrap();
+        let (untouched, _peer) = UnixStream::pair().unwrap();
+        let usual = rustix::net::sockopt::socket_send_buffer_size(&untouched).unwrap();
+        let (dialled, accepted) = tokio::join!(dial(&path), listener.accept());
+        let mut lines = [dialled.unwrap(), admit(accepted.unwrap()).unwrap()];
+        for line in &mut lines {
+            let mut held = 0;
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut write = || Pin::new(&mut line.stream).poll_write(&mut cx, &[7; 16 * 1024]);
+            while let Poll::Ready(written) = write() {
+                held += written.unwrap();
+            }
+            assert!(held > usual, "{held}, usual {usual}");
+        }
     }
 
     #[tokio::test]
