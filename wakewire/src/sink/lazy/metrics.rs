@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::tally::Tally;
+
 /// What a [`LazyMessageSink`](super::LazyMessageSink) counted since it was made, at one moment.
 ///
 /// ```
@@ -40,7 +42,7 @@ pub struct LazyMetrics {
 pub(super) struct Counters {
     pub(super) successful_connects: Counter,
     pub(super) failed_connects: Counter,
-    pub(super) messages_sent: Counter,
+    pub(super) messages_sent: Tally,
     pub(super) messages_failed: Counter,
     pub(super) attempts: Counter,
     pub(super) reconnects: Counter,

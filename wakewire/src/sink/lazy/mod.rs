@@ -13,6 +13,7 @@ mod live;
 mod metrics;
 mod patience;
 mod series;
+mod tally;
 
 use std::fmt;
 use std::future::Future;
