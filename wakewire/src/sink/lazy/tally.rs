@@ -5,20 +5,29 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Exact, and without a locked operation for whoever counted first: a sink mostly has one sender, and that one would pay
 /// with each message for others who never come. They pay what an atomic addition costs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tally {
-    /// The thread that counted first; 0 before it has.
+    /// The thread that counted first.
     owner: AtomicU64,
     /// Written by the owner alone, so that it may load and store.
     owned: AtomicU64,
     others: AtomicU64,
 }
 
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            owner: AtomicU64::new(NOBODY),
+            owned: AtomicU64::new(0),
+            others: AtomicU64::new(0),
+        }
+    }
+}
+
 impl Tally {
     #[inline]
     pub(super) fn add_one(&self) {
-        let here = HERE.get();
-        if here == self.owner.load(Relaxed) && here != 0 {
+        if HERE.get() == self.owner.load(Relaxed) {
             self.owned.store(self.owned.load(Relaxed) + 1, Relaxed);
         } else {
             self.add_elsewhere();
@@ -27,8 +36,8 @@ impl Tally {
 
     #[inline(never)]
     fn add_elsewhere(&self) {
-        let here = here();
-        match self.owner.compare_exchange(0, here, Relaxed, Relaxed) {
+        let owner = &self.owner;
+        match owner.compare_exchange(NOBODY, here(), Relaxed, Relaxed) {
             Ok(_) => self.add_one(),
             Err(_) => {
                 self.others.fetch_add(1, Relaxed);
@@ -49,6 +58,9 @@ fn here() -> u64 {
     }
     HERE.get()
 }
+
+/// What no thread's number is, nor that of one which has none yet.
+const NOBODY: u64 = u64::MAX;
 
 thread_local! {
     /// 0 until it is asked for.
