@@ -202,7 +202,7 @@ impl<S: MessageSink + 'static> LazyMessageSink<S> {
 
     fn name(&self) -> String {
         match &*self.core.gate.lock().name {
-            "" => UNNAMED.to_owned(),
+            "" => "lazy".to_owned(),
             name => name.to_owned(),
         }
     }
@@ -397,5 +397,3 @@ impl<S> fmt::Debug for LazyMessageSink<S> {
             .finish_non_exhaustive()
     }
 }
-
-const UNNAMED: &str = "lazy";
