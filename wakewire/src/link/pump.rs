@@ -252,5 +252,6 @@ fn idle_limit(ours: Option<Duration>, announced_ms: u32) -> Option<Duration> {
 /// Without a message for so long, there is no traffic to keep memory for.
 const CALM: Duration = Duration::from_secs(1);
 
-/// What is handed to the system at once: two full socket buffers, so that the peer is never starved.
+/// What is handed to the system at once: half of what it holds for a peer on the same machine, so that while the peer
+/// reads one there is room for the next.
 const WRITE_LIMIT: usize = 256 * 1024;

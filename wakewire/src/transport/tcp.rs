@@ -8,6 +8,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+use super::NEAR_SEND_BUFFER;
 use super::line::{Course, Line};
 use super::race::{race, resolve};
 use crate::endpoint::Authority;
@@ -75,14 +76,12 @@ fn prepare(stream: &TcpStream, peer: IpAddr) -> io::Result<()> {
     )?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    #[cfg(unix)]
     if is_on_one_machine(stream.local_addr()?.ip(), peer) {
-        super::send_buffer::fit(stream)?;
+        socket.set_send_buffer_size(NEAR_SEND_BUFFER)?;
     }
     Ok(())
 }
 
-#[cfg(unix)]
 fn is_on_one_machine(ours: IpAddr, theirs: IpAddr) -> bool {
     ours.to_canonical() == theirs.to_canonical() || theirs.to_canonical().is_loopback()
 }
@@ -147,7 +146,6 @@ mod tests {
         assert!(accepted.is_ok(), "{accepted:?}");
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_machine_knows_itself_by_any_of_its_addresses() {
         let is_here = |ours: &str, theirs: &str| {

@@ -8,11 +8,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::Instant;
 
+use super::NEAR_SEND_BUFFER;
 use super::line::{Course, Duplex, Line};
-use super::send_buffer;
 use crate::error::Phase;
 use crate::lock_file::LockFile;
 use crate::security::Identity;
@@ -44,16 +45,11 @@ pub(super) fn admit(stream: UnixStream) -> io::Result<Line> {
     })
 }
 
-#[cfg(target_os = "linux")]
 fn duplex(stream: UnixStream) -> io::Result<impl Duplex> {
-    send_buffer::fit(&stream)?;
-    stream::Stream::new(stream)
-}
-
-/// Only Linux tells of room each time.
-#[cfg(not(target_os = "linux"))]
-fn duplex(stream: UnixStream) -> io::Result<impl Duplex> {
-    send_buffer::fit(&stream)?;
+    set_socket_send_buffer_size(&stream, NEAR_SEND_BUFFER)?;
+    // Only Linux tells of room each time.
+    #[cfg(target_os = "linux")]
+    let stream = stream::Stream::new(stream)?;
     Ok(stream)
 }
 
@@ -191,14 +187,6 @@ fn in_use(what: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    #[cfg(target_os = "linux")]
-    use std::pin::Pin;
-    #[cfg(target_os = "linux")]
-    use std::task::{Context, Poll, Waker};
-
-    #[cfg(target_os = "linux")]
-    use tokio::io::AsyncWrite;
-
     use super::*;
 
     fn directory() -> tempfile::TempDir {
@@ -218,6 +206,11 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn the_system_holds_more_of_what_is_sent_than_it_would_by_itself() {
+        use std::pin::Pin;
+        use std::task::{Context, Poll, Waker};
+
+        use tokio::io::AsyncWrite;
+
         let directory = directory();
         let path = directory.path().join("s");
         let listener = Listener::bind(&path, false).await.unwrap();
