@@ -8,17 +8,16 @@ pub(crate) mod lazy;
 pub(crate) mod pool;
 pub(crate) mod relay;
 mod report;
+mod sending;
 pub(crate) mod together;
 
 pub use self::pool::{PoolConfig, PoolStats};
 pub use self::report::{Report, SinkReport};
+pub use self::sending::{Flushing, Receipt, Sending};
 
 use std::borrow::Cow;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::error::{Failure, Phase, SinkError, TrySendError};
@@ -61,6 +60,30 @@ use crate::message::{Message, MessageRef};
 /// ```
 pub trait MessageSink: Send + Sync + fmt::Debug {
     /// Takes a message over; see the sink for what `Ok` means. A refused message is in the error.
+    ///
+    /// A sink with a buffer leaves the writing to a task, which has its turn when the sender's next waits: for room, for
+    /// anything else, or with [`yield_now`](tokio::task::yield_now). Who computes for long after a send, or blocks the
+    /// thread, calls that first, also in a runtime of many threads: tokio leaves a task that was just woken to the thread
+    /// that woke it.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let directory = std::env::temp_dir().join(format!("wakewire-doc-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&directory).unwrap();
+    /// # let path = directory.join("yield.sock");
+    /// # use wakewire::{Message, SinkFactory};
+    /// # let text = format!("[services.desk]\ntype = 'direct'\nendpoint = 'unix://{}'", path.display());
+    /// # let factory = SinkFactory::from_config_str(&text)?;
+    /// # let mut source = factory.create_source("desk").await?;
+    /// # fn decide_on_the_next() {}
+    /// let sink = factory.create_sink("desk").await?;
+    /// sink.send(Message::new("buy 100")).await?;
+    /// tokio::task::yield_now().await; // the order is on its way, if a connection stood
+    /// decide_on_the_next();
+    /// # assert_eq!(source.recv().await?.expect("not closed").payload, "buy 100");
+    /// # Ok::<(), wakewire::SinkError>(())
+    /// # }).unwrap();
+    /// ```
     ///
     /// # Cancel safety
     ///
@@ -264,79 +287,6 @@ impl<S: MessageSink + ?Sized> MessageSink for Arc<S> {
     }
     fn close(&self, within: Duration) -> Flushing<'_> {
         (**self).close(within)
-    }
-}
-
-/// The outcome of a send, now or later; ready without allocation when the message was accepted at once.
-///
-/// That of a [`send`](MessageSink::send), dropped while pending, has not accepted its message; never polled, it may have.
-#[must_use = "a send does nothing further, and its refusal is not seen, unless awaited"]
-pub struct Sending<'a, T = ()>(Progress<'a, T>);
-
-/// The outcome of a flush or close: a [`Report`].
-pub type Flushing<'a> = Sending<'a, Report>;
-
-/// What became of a message that was accepted; made by [`send_with_receipt`](MessageSink::send_with_receipt).
-///
-/// `Ok` when everybody who is waited for has processed it: the listener of a direct service; the named consumers of a
-/// relay, and whoever else is attached there. A relay that has
-/// [`store_and_forward`](crate::ServiceConfig::store_and_forward) confirms what is on its disk. It ends with the sink at the latest. As many messages as `buffer_size` may
-/// have one; further ones wait for room.
-///
-/// # Errors
-///
-/// The message is in none of them, for it was accepted and has gone its way.
-///
-/// * [`SinkError::BufferFull`]: an overflow rule gave the message up before it was sent.
-/// * [`SinkError::ConnectionLost`]: sent at most once over a connection that broke; it is in doubt.
-/// * [`SinkError::Closed`]: the sink was closed or dropped first; the text says whether the message was ever sent.
-/// * [`SinkError::Partial`]: of a fan-out, with those targets that did not confirm.
-///
-/// # Cancel safety
-///
-/// Dropped while pending, the message is owed and delivered all the same.
-pub type Receipt = Sending<'static>;
-
-enum Progress<'a, T> {
-    Ready(Option<Result<T, SinkError>>),
-    Waiting(Pin<Box<dyn Future<Output = Result<T, SinkError>> + Send + 'a>>),
-}
-
-impl<'a, T> Sending<'a, T> {
-    /// Makes one that is already decided; no allocation.
-    pub const fn ready(result: Result<T, SinkError>) -> Self {
-        Self(Progress::Ready(Some(result)))
-    }
-
-    /// Makes one from a future; one allocation.
-    pub fn new(future: impl Future<Output = Result<T, SinkError>> + Send + 'a) -> Self {
-        Self(Progress::Waiting(Box::pin(future)))
-    }
-}
-
-impl<T: Unpin> Future for Sending<'_, T> {
-    type Output = Result<T, SinkError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            Progress::Ready(result) => match result.take() {
-                Some(result) => Poll::Ready(result),
-                // Polled again after it was ready: like a fused future, never ready again.
-                None => Poll::Pending,
-            },
-            Progress::Waiting(future) => future.as_mut().poll(cx),
-        }
-    }
-}
-
-impl<T> fmt::Debug for Sending<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.0 {
-            Progress::Ready(Some(Ok(_))) => "Sending(ready: accepted)",
-            Progress::Ready(Some(Err(_))) => "Sending(ready: refused)",
-            Progress::Ready(None) => "Sending(taken)",
-            Progress::Waiting(_) => "Sending(waiting)",
-        })
     }
 }
 

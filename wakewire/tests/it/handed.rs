@@ -1,10 +1,14 @@
 //! Messages that are handed over otherwise than one by one: borrowed, and by the batch.
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
+use tokio::runtime::Builder;
+use tokio::task::yield_now;
 use wakewire::{Message, MessagePriority, MessageRef, MessageSink, Precision, SinkError};
 
-use crate::support::{Place, expect, factory, numbered};
+use crate::support::{PATIENCE, Place, expect, factory, number, numbered};
 
 #[tokio::test]
 async fn a_borrowed_message_arrives_with_all_that_travels_beside_it() {
@@ -71,3 +75,43 @@ async fn of_a_batch_what_was_not_accepted_comes_back_in_order() {
     assert_eq!(sink.metadata().messages_sent, 130);
     assert_eq!(sink.metadata().messages_failed, 1);
 }
+
+/// Who computes after a send, or waits for something outside the runtime, has its only thread; the connection is not
+/// stolen by another thread either, so one will do for that.
+#[test]
+fn one_yield_is_enough_for_what_was_sent_to_be_on_its_way() {
+    for mut builder in [Builder::new_current_thread(), Builder::new_multi_thread()] {
+        let place = Place::new();
+        let text = place.unix("s", "direct", "");
+        let (arrived, arrivals) = mpsc::channel();
+        let receiver = factory(&text);
+        let receiving = thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut source = receiver.create_source("s").await.unwrap();
+                while let Some(message) = source.recv().await.unwrap() {
+                    arrived.send(number(&message)).unwrap();
+                    if number(&message) == LAST {
+                        source.close(PATIENCE).await;
+                        return;
+                    }
+                }
+            });
+        });
+        let runtime = builder.worker_threads(1).enable_all().build().unwrap();
+        let sending = runtime.spawn(async move {
+            let sink = factory(&text).create_sink("s").await.unwrap();
+            sink.connect().await.unwrap();
+            for sequence in 0..=LAST {
+                sink.send(numbered(sequence)).await.unwrap();
+                yield_now().await;
+                // Nothing else runs in this runtime meanwhile.
+                assert_eq!(arrivals.recv_timeout(PATIENCE), Ok(sequence));
+            }
+        });
+        runtime.block_on(sending).unwrap();
+        receiving.join().unwrap();
+    }
+}
+
+const LAST: u64 = 50;
