@@ -61,10 +61,10 @@ use crate::message::{Message, MessageRef};
 pub trait MessageSink: Send + Sync + fmt::Debug {
     /// Takes a message over; see the sink for what `Ok` means. A refused message is in the error.
     ///
-    /// A sink with a buffer leaves the writing to a task, which has its turn when the sender's next waits: for room, for
-    /// anything else, or with [`yield_now`](tokio::task::yield_now). Who computes for long after a send, or blocks the
-    /// thread, calls that first, also in a runtime of many threads: tokio leaves a task that was just woken to the thread
-    /// that woke it.
+    /// A sink with a buffer leaves the writing to a task of its own, which may have no turn before the sender's task waits
+    /// for something. Who computes for long after a send, or blocks the thread, awaits
+    /// [`yield_now`](tokio::task::yield_now) first, also in a runtime of many threads: tokio leaves a task that was just
+    /// woken to the thread that woke it.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {

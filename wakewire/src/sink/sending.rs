@@ -10,7 +10,8 @@ use crate::error::SinkError;
 
 /// The outcome of a send, now or later; ready without allocation when the message was accepted at once.
 ///
-/// That of a [`send`](crate::MessageSink::send), dropped while pending, has not accepted its message; never polled, it may have.
+/// That of a [`send`](crate::MessageSink::send), dropped while pending, has not accepted its message; never polled, it
+/// may have.
 #[must_use = "a send does nothing further, and its refusal is not seen, unless awaited"]
 pub struct Sending<'a, T = ()>(Progress<'a, T>);
 
@@ -21,8 +22,8 @@ pub type Flushing<'a> = Sending<'a, Report>;
 ///
 /// `Ok` when everybody who is waited for has processed it: the listener of a direct service; the named consumers of a
 /// relay, and whoever else is attached there. A relay that has
-/// [`store_and_forward`](crate::ServiceConfig::store_and_forward) confirms what is on its disk. It ends with the sink at the latest. As many messages as `buffer_size` may
-/// have one; further ones wait for room.
+/// [`store_and_forward`](crate::ServiceConfig::store_and_forward) confirms what is on its disk. It ends with the sink at
+/// the latest. As many messages as `buffer_size` may have one; further ones wait for room.
 ///
 /// # Errors
 ///
