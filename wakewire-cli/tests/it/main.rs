@@ -13,6 +13,8 @@ mod demo;
 mod direct;
 mod namespaces;
 mod ping;
+#[path = "../../../wakewire/tests/it/ports.rs"]
+mod ports;
 mod protected;
 mod relay;
 mod spool;

@@ -16,6 +16,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::ports::free_port;
+
 /// Longer than anything here takes on a loaded machine; a test that reaches it has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -33,24 +35,21 @@ impl Place {
         Self::at(directory, kind, &endpoint, further)
     }
 
-    /// A free loopback port: bound and let go, so a test may still lose it, and then fails to bind.
+    /// A free loopback port.
     pub(crate) fn tcp(kind: &str, further: &str) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("tcp://{}", free.local_addr().unwrap());
+        let endpoint = format!("tcp://127.0.0.1:{}", free_port());
         Self::at(tempfile::tempdir().unwrap(), kind, &endpoint, further)
     }
 
     /// The same over UDP.
     pub(crate) fn udp(kind: &str, further: &str) -> Self {
-        let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("udp://{}", free.local_addr().unwrap());
+        let endpoint = format!("udp://127.0.0.1:{}", free_port());
         Self::at(tempfile::tempdir().unwrap(), kind, &endpoint, further)
     }
 
     /// A free port of this transport, with a certificate for this machine that all trust, where it needs one.
     pub(crate) fn secured(kind: &str, scheme: &str, path: &str, further: &str) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("{scheme}://{}{path}", free.local_addr().unwrap());
+        let endpoint = format!("{scheme}://127.0.0.1:{}{path}", free_port());
         let directory = tempfile::tempdir().unwrap();
         let mut further = further.to_owned();
         if scheme != "ws" {

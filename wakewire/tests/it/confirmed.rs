@@ -391,11 +391,7 @@ async fn lazy_sinks_pools_and_composites_pass_receipts_on() {
 #[cfg(feature = "udp")]
 #[tokio::test]
 async fn over_udp_there_are_none() {
-    let port = std::net::UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = crate::support::free_port();
     let text = format!("[services.d]\ntype = 'direct'\nendpoint = 'udp://127.0.0.1:{port}'\n");
     let sink = factory(&text).create_sink("d").await.unwrap();
     let error = sink.send_confirmed(numbered(0)).await.unwrap_err();

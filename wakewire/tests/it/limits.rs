@@ -14,7 +14,7 @@ use wakewire::{
     SinkFactory,
 };
 
-use crate::support::{PATIENCE, Place, factory_of, number, numbered, soon};
+use crate::support::{PATIENCE, Place, factory_of, free_port, number, numbered, soon};
 
 fn factory(config: &ServiceConfig) -> SinkFactory {
     factory_of(config.clone())
@@ -27,8 +27,7 @@ fn unix(place: &Place) -> (PathBuf, ServiceConfig) {
 }
 
 fn tcp() -> (u16, ServiceConfig) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let port = free_port();
     let endpoint = format!("tcp://127.0.0.1:{port}");
     (port, ServiceConfig::direct(endpoint.parse().unwrap()))
 }

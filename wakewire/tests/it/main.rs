@@ -31,6 +31,7 @@ mod layers;
 mod lazy;
 mod limits;
 mod names;
+mod ports;
 mod registry;
 mod relay;
 mod requests;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use wakewire::{Message, MessageSource, Registry, ServiceConfig, SinkError, SinkFactory};
 
+pub(crate) use crate::ports::free_port;
+
 /// Sockets in a directory of their own.
 pub(crate) struct Place(TempDir);
 
@@ -28,12 +30,6 @@ impl Place {
     pub(crate) fn path(&self) -> &std::path::Path {
         self.0.path()
     }
-}
-
-/// A free loopback port: bound and let go, so a test may still lose it, and then fails to bind.
-pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A service of this kind at a free port.

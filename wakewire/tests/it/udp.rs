@@ -11,15 +11,9 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use wakewire::{Message, MessageSink, MessageSource, SinkError, SinkFactory};
 
-use crate::support::{eventually, factory, number, numbered, soon};
+use crate::support::{eventually, factory, free_port as port, number, numbered, soon};
 
 const QUICK: &str = "lazy = { retry_delay_ms = 5, max_retry_delay_secs = 0.02 }";
-
-/// A free port; a test may still lose it, and then fails to bind.
-pub(crate) fn port() -> u16 {
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
-}
 
 fn service(kind: &str, port: u16, further: &str) -> String {
     format!("[services.x]\ntype = '{kind}'\nendpoint = 'udp://127.0.0.1:{port}'\n{further}\n")

@@ -10,8 +10,8 @@ use wakewire::source::{Server, serve};
 use wakewire::{Message, Security, SinkError, TlsMode};
 
 use super::{LONG, over};
-use crate::support::{eventually, number, numbered, soon};
-use crate::udp::{Fault, Network, port};
+use crate::support::{eventually, free_port as port, number, numbered, soon};
+use crate::udp::{Fault, Network};
 
 fn url(port: u16) -> String {
     format!("udp://127.0.0.1:{port}")

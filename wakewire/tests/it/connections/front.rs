@@ -58,9 +58,7 @@ impl Front {
     /// Listens at a port of its own before this endpoint.
     #[cfg(feature = "tls")]
     pub(super) async fn tcp(target: &str) -> Self {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = crate::support::free_port();
         let url = format!("tcp://127.0.0.1:{port}");
         Self::start(Where::Tcp(port), url, target).await
     }

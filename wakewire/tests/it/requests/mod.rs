@@ -15,15 +15,14 @@ use wakewire::connection::{Connection, ConnectionSettings};
 use wakewire::source::{HandlerError, Server, serve};
 use wakewire::{Message, SinkError};
 
-use crate::support::{PATIENCE, Place, eventually, factory, number, numbered, soon};
+use crate::support::{PATIENCE, Place, eventually, factory, free_port, number, numbered, soon};
 
 fn unix(place: &Place) -> String {
     format!("unix://{}", place.path().join("s.sock").display())
 }
 
 fn tcp() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("tcp://{}", listener.local_addr().unwrap())
+    format!("tcp://127.0.0.1:{}", free_port())
 }
 
 async fn connect(url: &str) -> Connection {
