@@ -132,8 +132,8 @@ impl<C: Pooled> ConnectionPool<C> {
     ///
     /// # Errors
     ///
-    /// What opening it failed with; `Timeout` after `connection_timeout_ms` when all connections are in use, with the
-    /// counts; `Closed`; `NoRuntime` outside of tokio.
+    /// What opening it failed with; after `connection_timeout_ms` `Timeout` when all connections are in use, and
+    /// `ConnectionFailed` when one was still being opened, with the counts; `Closed`; `NoRuntime` outside of tokio.
     ///
     /// # Cancel safety
     ///
