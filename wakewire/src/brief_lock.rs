@@ -15,8 +15,8 @@ mod spinning {
     use spin::mutex::{SpinMutex, SpinMutexGuard};
 
     /// Who lets go of it wakes nobody, so that this is a plain store: of what a `send` costs in a locked operation it
-    /// saves half. Who finds it taken looks again, soon, then less often, and in the end sleeps in between: whoever has
-    /// it may have been put off its processor by one who waits, or be writing to a disk.
+    /// saves half. Who finds it taken looks again after a while, and in the end sleeps in between: whoever has it may have
+    /// been put off its processor by one who waits, or be writing to a disk.
     #[derive(Debug)]
     pub(crate) struct BriefLock<T>(SpinMutex<T>);
 
@@ -41,7 +41,7 @@ mod spinning {
             let mut looks = 0;
             loop {
                 match looks {
-                    0..SPINS => (0..1 << looks).for_each(|_| spin_loop()),
+                    0..SPINS => (0..SPIN).for_each(|_| spin_loop()),
                     SPINS..YIELDS => thread::yield_now(),
                     _ => thread::sleep(PAUSE),
                 }
@@ -53,9 +53,11 @@ mod spinning {
         }
     }
 
-    /// Each twice as long as the one before, so that those who want it do not take its line of memory from who has it;
-    /// all of them are some microseconds.
-    const SPINS: u32 = 9;
+    /// Some microseconds, in which who has it sends dozens of messages by himself: senders that look at once take the
+    /// lock, and the memory behind it, from each other at each message, and all of them send less.
+    const SPIN: u32 = 256;
+
+    const SPINS: u32 = 2;
 
     /// Whoever has it may want this processor.
     const YIELDS: u32 = SPINS + 3;
