@@ -119,9 +119,11 @@ async fn a_relay_killed_ten_times_under_load_loses_doubles_and_reorders_nothing(
                 source.stats().connects
             }));
         }
-        // So few before each kill that the next one needs progress through the next relay, to which both are attached.
+        // Each kill but the first needs one more message than was allowed before the last: progress through this relay, to
+        // which both are attached.
         const STEP: usize = 200_000 / 12;
-        let allowed = Arc::new(Semaphore::new(2 * STEP - 1));
+        let (mut granted, mut enough) = (2 * STEP, STEP);
+        let allowed = Arc::new(Semaphore::new(granted));
         let sending = {
             let (sink, allowed) = (sink.clone(), Arc::clone(&allowed));
             tokio::spawn(async move {
@@ -132,19 +134,25 @@ async fn a_relay_killed_ten_times_under_load_loses_doubles_and_reorders_nothing(
             })
         };
         let mut relay = Running::start(&receiver).await;
-        for kill in 1..=10 {
+        for _ in 1..=10 {
             soon(async {
                 loop {
                     let report = sink.flush(Duration::ZERO).await.unwrap();
-                    if report.delivered >= STEP as u64 * kill {
-                        break;
+                    if report.delivered >= enough as u64 {
+                        if report.waiting > 0 {
+                            break;
+                        }
+                        allowed.add_permits(1);
+                        granted += 1;
                     }
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             })
             .await;
             relay.kill().await;
+            enough = granted + 1;
             allowed.add_permits(STEP);
+            granted += STEP;
             relay = Running::start(&receiver).await;
         }
         allowed.add_permits(200_000);
